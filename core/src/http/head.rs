@@ -1,0 +1,1 @@
+//! Which request heads are refused, and with what answer.

@@ -1,0 +1,14 @@
+//! callwarden-core (docs follow)
+
+pub mod config;
+pub mod fetch;
+pub mod http;
+pub mod key;
+pub mod limits;
+pub mod log;
+pub mod secret;
+pub mod sid;
+pub mod store;
+pub mod stream;
+pub mod switchboard;
+pub mod time;

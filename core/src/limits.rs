@@ -1,0 +1,145 @@
+//! Every bound in one place: its unit, its reason, and what happens there. Numbers with a setting are in
+//! [`crate::config`].
+
+use core::time::Duration;
+
+/// Bytes of a request head (request line and headers). Twilio's are below 3 KiB; longer: 431.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Header lines of a request. Twilio sends about 15, proxies add some; more: 431.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes of a request body. The longest webhook seen is 4 KiB (marketplace add-ons); longer: 413.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// A whole request head is due this long after its first byte, or the connection is closed with 408.
+pub const HEAD_TIME: Duration = Duration::from_secs(5);
+/// A whole body is due this long after its head, or 408.
+pub const BODY_TIME: Duration = Duration::from_secs(5);
+/// A kept-alive connection without a request is closed after this.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);
+/// A client that does not take an answer within this is cut.
+pub const WRITE_TIME: Duration = Duration::from_secs(10);
+/// Open connections, WebSockets included. Ten thousand calls and their webhooks; more are closed at once.
+pub const CONNECTIONS_MAX: usize = 16 * 1024;
+/// Bytes of a WebSocket read buffer, one per stream: twelve frames of 20 ms. More costs memory and clearing time.
+pub const SOCKET_READ_BYTES: usize = 4 * 1024;
+/// Bytes of one WebSocket message; Twilio's are below 2 KiB. Longer: close 1009.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes a WebSocket may hold unsent. We send a mark now and then; a peer that takes none is cut.
+pub const SOCKET_WRITE_BYTES_MAX: usize = 8 * 1024;
+
+/// Requests that wait for their answer. Each has a connection, so this is reached only after that limit; then 503
+/// for pages and the recording document for webhooks.
+pub const REQUESTS_MAX: usize = CONNECTIONS_MAX;
+/// Open WebSockets; more upgrades get 503.
+pub const STREAMS_MAX: usize = CONNECTIONS_MAX;
+/// Calls in memory: ten thousand live ones and as many that ended within a minute. At the limit the oldest ended one
+/// leaves; when all are live a new call is answered with the recording document and not watched.
+pub const CALLS_MAX: usize = 32 * 1024;
+/// HTTP requests of ours under way. A fallback that finds no room waits for the next free one.
+pub const FETCHES_MAX: usize = 1_024;
+/// Requests waiting for one call's row or claim: the webhook and its repeats (Twilio repeats five times at most).
+pub const WAITERS_PER_CALL_MAX: usize = 16;
+/// Expired deadlines worked off in one turn, so that a stampede cannot starve webhooks; the rest stays due.
+pub const EXPIRIES_PER_TURN_MAX: usize = 64;
+
+/// Facts that wait for the database (D4): an hour of outage at one call a second and some eight facts a call. At the
+/// limit timeline events are dropped first, then the newest fact, each counted and logged `DB_ERROR`.
+pub const FACTS_WAITING_MAX: usize = 32 * 1024;
+/// Facts in one transaction.
+pub const FACTS_PER_COMMAND_MAX: usize = 64;
+/// Fact commands at the database at once; more wait here and are merged into fewer, larger ones.
+pub const FACT_COMMANDS_MAX: usize = 8;
+/// Database commands of every kind at once.
+pub const STORE_COMMANDS_MAX: usize = 4_096;
+
+/// A webhook waits this long for its row (D1), and no longer.
+pub const ROW_TIME: Duration = Duration::from_millis(1_000);
+/// The database's own limit on one statement, below [`ROW_TIME`] so that the server gives up first.
+pub const STATEMENT_TIME: Duration = Duration::from_millis(900);
+/// A claim waits this long for the database, then the watch acts on what this process knows (W5, section 8).
+pub const CLAIM_TIME: Duration = Duration::from_millis(500);
+/// A granted claim belongs to its process for this long (section 8).
+pub const CLAIM_LEASE: Duration = Duration::from_secs(10);
+/// The first wait before a database that failed is tried again; doubled up to [`STORE_RETRY_MAX`].
+pub const STORE_RETRY_MIN: Duration = Duration::from_millis(250);
+/// The longest wait before a database that failed is tried again.
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(2);
+/// Any other database command is given up after this and sent again.
+pub const STORE_TIME: Duration = Duration::from_secs(5);
+
+/// A socket must show a valid `start` within this (S7), else close 1008.
+pub const START_TIME: Duration = Duration::from_secs(10);
+/// A stream heard within this is not displaced by another socket of the same call (S8).
+pub const STREAM_FRESH: Duration = Duration::from_secs(2);
+/// Unparsable messages in a row that close a socket with 1007 (S6).
+pub const BAD_MESSAGES_IN_A_ROW_MAX: u32 = 100;
+/// A mark that asks whether a quiet stream lives is echoed within this, or the stream has stalled (W3).
+pub const ECHO_TIME: Duration = Duration::from_secs(2);
+/// A stream that echoes, or never did, counts as lost after this long without a frame (W3).
+pub const QUIET_TIME: Duration = Duration::from_secs(30);
+/// A frame deadline that passed leaves this much time for frames that the socket holds already (W3): the runtime
+/// reads before it looks at its timer.
+pub const LAST_LOOK: Duration = Duration::from_millis(10);
+/// A socket we closed, or whose call moved to recording, is dropped if the peer does not close within this.
+pub const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// Characters of each text kept from a `start` message or a webhook (names, reasons); the rest is cut.
+pub const TEXT_CHARS_MAX: usize = 512;
+/// Custom parameters read from one `start`; the rest is ignored.
+pub const CUSTOM_PARAMETERS_MAX: usize = 32;
+
+/// A token of TwiML admits a stream for this long (section 4): the longest greeting and a slow `start`.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
+/// How far two nodes' clocks may differ when a token is checked.
+pub const TOKEN_SKEW: Duration = Duration::from_secs(60);
+
+/// A REST update is given up after this: ambiguous (W7).
+pub const REST_TIME: Duration = Duration::from_secs(4);
+/// Bytes of a REST answer that are read; a call's JSON is 2 KiB.
+pub const REST_BYTES_MAX: usize = 64 * 1024;
+/// The first wait before an update that was not delivered for sure is tried again; doubled (W7).
+pub const REST_RETRY_MIN: Duration = Duration::from_millis(500);
+/// The longest such wait (W7).
+pub const REST_RETRY_MAX: Duration = Duration::from_secs(4);
+/// How long signs of an ambiguous update are waited for before it is repeated (W7).
+pub const AMBIGUOUS_WAIT: Duration = Duration::from_millis(1_500);
+/// How often an ambiguous update is repeated: a repeat restarts a running recording (W7).
+pub const AMBIGUOUS_REPEATS_MAX: u32 = 2;
+/// "No such call" means over when a terminal status or a `stop` agrees within this (W7).
+pub const OVER_AGREEMENT: Duration = Duration::from_secs(5);
+/// An update not confirmed for this long closes the socket, so that Twilio asks `stream_ended` (W7).
+pub const UNCONFIRMED_CLOSE: Duration = Duration::from_secs(3);
+/// An unconfirmed claim is overdue again after this (W5).
+pub const CLAIM_OVERDUE: Duration = Duration::from_secs(10);
+/// `stream_ended` usually follows a `stream-error`: REST waits this long for it (W4).
+pub const STREAM_ERROR_WAIT: Duration = Duration::from_millis(1_500);
+/// After a stream went away something must happen within this (W11).
+pub const BRIDGE_TIME: Duration = Duration::from_secs(8);
+/// After a repeated `<Connect>`, which has no greeting, a `start` must come within this (W11).
+pub const BRIDGE_TIME_RECONNECT: Duration = Duration::from_secs(4);
+/// Streams of one call; after the third the call goes to recording (`stream_ended` table).
+pub const STREAMS_PER_CALL_MAX: u32 = 3;
+/// A greeting file whose length cannot be read counts as this long (W1).
+pub const GREETING_UNREADABLE: Duration = Duration::from_secs(15);
+/// An entry of a call that ended stays this long, so that late and repeated webhooks find it (D5).
+pub const ENDED_KEPT: Duration = Duration::from_secs(60);
+/// An entry not heard of for this long leaves memory: Twilio ends calls after 4 h (W10).
+pub const SILENT_ENTRY: Duration = Duration::from_secs(5 * 60 * 60);
+
+/// Seconds of silence that end a recording (section 5).
+pub const RECORD_SILENCE_SECONDS: u32 = 10;
+/// Seconds a recording may last (section 5).
+pub const RECORD_LENGTH_SECONDS: u32 = 120;
+/// A recording that hit its length with the caller still there goes on this often (section 5).
+pub const RECORD_CONTINUED_MAX: u32 = 2;
+/// Characters of TwiML in a REST update (twilio.md 3.9).
+pub const REST_TWIML_CHARS_MAX: usize = 4_000;
+/// Bytes of one prompt file; 40 minutes of MP3 would be 10 MB and may drop the call (twilio.md 3.6).
+pub const PROMPT_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Characters of a prompt's text: three minutes of speech, and it fits a REST update.
+pub const PROMPT_TEXT_CHARS_MAX: usize = 1_500;
+
+/// Outputs one input can cause, per call it touches; a property test holds it.
+pub const OUTPUTS_PER_INPUT_MAX: usize = 64;
+/// Messages that wait between a connection and the switchboard, in both runtimes. A full queue makes the sender wait.
+pub const INBOX_MAX: usize = 1_024;
+/// Commands that wait for a stream's task. A full queue means a dead task: the stream is dropped.
+pub const COMMANDS_PER_STREAM_MAX: usize = 8;

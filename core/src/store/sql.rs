@@ -1,0 +1,1 @@
+//! SQL of the store commands, for Postgres and SQLite.
