@@ -1,5 +1,6 @@
 //! callwarden-core (docs follow)
 
+pub mod audio;
 pub mod config;
 pub mod fetch;
 pub mod http;
@@ -12,3 +13,4 @@ pub mod store;
 pub mod stream;
 pub mod switchboard;
 pub mod time;
+pub mod wire;

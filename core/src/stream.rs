@@ -1,197 +1,462 @@
-//! One WebSocket's half of a call. (interface first; body follows)
+//! One WebSocket of Twilio's, from the upgrade to its end: the stream rules S1-S7, the frame watch W2 and W3, and
+//! the caller's silence W12.
+//!
+//! One task owns the socket and this machine. A media frame stays here: it is parsed in place, counted and its time
+//! noted; nothing is allocated, sent or re-armed for it. The switchboard hears only of what is rare
+//! ([`StreamReport`]).
+//!
+//! ```text
+//!   Opened ──start──▶ Presented ──Accept──▶ Live ──stop──▶ Stopped ──┐
+//!     │                   │                   │                      │ socket gone
+//!     │ 10 s (S7)         │ Refuse, 10 s      │ Release ▶ Released   ▼
+//!     └───────▶ Closing ◀─┴───────────────────┴──────────────────▶ Ended
+//! ```
+//!
+//! Every deadline gets a *last look*: when it passes, the machine first asks to be called again
+//! [`limits::LAST_LOOK`] later, and acts only if nothing arrived meanwhile. A runtime reads its socket before it
+//! looks at its timer, so frames that were waiting in the socket while the process was busy still count (W3).
+
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use report::{CloseCode, Counts, Ended, Start, StreamCommand, StreamOutput, StreamReport, StreamSettings, Trouble};
 
 use crate::limits;
-use crate::log::LogLine;
-use crate::sid::{AccountSid, CallSid, StreamSid};
+use crate::log::{Event, Level, LogLine};
+use crate::sid::{CallSid, StreamSid};
 use crate::time::Instant;
-use core::time::Duration;
-
-/// What the runtime does for a stream, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum StreamOutput {
-    /// Tell the switchboard. May wait for room.
-    Report(StreamReport),
-    /// Send this text message.
-    Send(String),
-    /// Send a close frame with this code, then wait for the peer's, [`limits::CLOSE_TIME`] at most.
-    Close(CloseCode),
-    /// Print a log line.
-    Log(Box<LogLine>),
-}
-
-/// The close codes we send (RFC 6455, 7.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseCode {
-    /// 1000: done.
-    Normal,
-    /// 1002: a second, different `start` (S5).
-    Protocol,
-    /// 1007: text that is no JSON, a hundred times in a row (S6).
-    BadData,
-    /// 1008: no valid `start` (S7), or a refused one.
-    Policy,
-}
-
-impl CloseCode {
-    /// The number on the wire.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Normal => 1000,
-            Self::Protocol => 1002,
-            Self::BadData => 1007,
-            Self::Policy => 1008,
-        }
-    }
-}
-
-/// How a socket ended, as the runtime saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// A close frame came, with this code if it had one.
-    Closed(Option<u16>),
-    /// The connection broke, or the task that owned it panicked.
-    Lost(String),
-}
-
-/// What a stream tells the switchboard; none of them is per frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamReport {
-    /// A `start` arrived. The switchboard answers with [`StreamCommand::Accept`] or [`StreamCommand::Refuse`].
-    Started(Box<Start>),
-    /// The first frame of an accepted stream, or the first after trouble was reported.
-    Heard(Counts),
-    /// The watch on frames expired (W2, W3).
-    Trouble(Trouble, Counts),
-    /// The caller has said nothing for `END_SILENCE` while frames flowed (W12).
-    CallerSilent(Counts),
-    /// Answer to [`StreamCommand::Challenge`]: whether a frame came within [`limits::STREAM_FRESH`] (S8).
-    Challenged {
-        /// True: the newcomer is to be refused.
-        fresh: bool,
-    },
-    /// A `stop` message. The socket's end follows.
-    Stopped(Counts),
-    /// The socket is gone; nothing follows. Exactly once per stream.
-    Ended {
-        /// In words, for `how_far` and the log.
-        how: String,
-        /// All that was counted.
-        counts: Counts,
-    },
-}
-
-/// Which watch expired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// `start`, but not one frame (W2).
-    Mute,
-    /// Frames stopped and a mark was not echoed (W3).
-    Stalled,
-    /// Frames stopped for [`limits::QUIET_TIME`] (W3).
-    Quiet,
-}
-
-/// A `start` message: what the switchboard needs to judge it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The stream (S1).
-    pub stream: StreamSid,
-    /// `start.callSid`.
-    pub call: CallSid,
-    /// `start.accountSid`.
-    pub account: Option<AccountSid>,
-    /// The `call_sid` parameter of our TwiML.
-    pub call_parameter: Option<String>,
-    /// The `token` parameter of our TwiML.
-    pub token: Option<String>,
-}
-
-/// What a stream has counted so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Media frames of the stream.
-    pub frames: u64,
-    /// Bytes of their base64 text.
-    pub bytes: u64,
-    /// Messages dropped: before `start`, foreign stream SID, after `stop` (S4, S5).
-    pub dropped: u64,
-    /// Messages that could not be read, unknown events and binary frames (S6).
-    pub unreadable: u64,
-    /// Frames whose number did not follow the last one's (S6).
-    pub out_of_order: u64,
-    /// Time from `start` to the last frame.
-    pub heard_until: Duration,
-}
-
-/// What the switchboard tells a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamCommand {
-    /// The `start` is good.
-    Accept,
-    /// The `start` is refused: close 1008.
-    Refuse,
-    /// Another socket claims the call: say whether you are heard; if not, close (S8).
-    Challenge,
-    /// The call has moved on (recording, finished): stop watching; the peer should close, or we do.
-    Release,
-    /// Close normally now.
-    Close,
-}
-
-/// Settings of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamSettings {
-    /// `MEDIA_TIMEOUT`.
-    pub media_timeout: Duration,
-    /// `END_SILENCE`.
-    pub end_silence: Option<Duration>,
-}
+use crate::wire::{self, Message, Outbound, StartMessage};
 
 /// The machine of one WebSocket, owned by exactly one task.
 #[derive(Debug)]
 pub struct MediaStream {
     settings: StreamSettings,
+    connection: String,
+    now: Instant,
     opened: Instant,
+    phase: Phase,
+    /// Set by `start` (S1).
+    identity: Option<Identity>,
+    counts: Counts,
+    bad_in_a_row: u32,
+    last_chunk: Option<u64>,
+    watch: FrameWatch,
+    silence: SilenceWatch,
+    last_look: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opened,
+    Presented,
+    Live,
+    /// The call moved on; the socket should close.
+    Released {
+        since: Instant,
+    },
+    Stopped {
+        since: Instant,
+    },
+    Closing,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Identity {
+    stream: StreamSid,
+    call: CallSid,
+    started: Instant,
+}
+
+/// W2 and W3: when a frame was last heard, and what was asked since.
+#[derive(Clone, Copy, Debug, Default)]
+struct FrameWatch {
+    last_frame: Option<Instant>,
+    /// How many marks were sent.
+    marks: u32,
+    /// Whether any came back: only then does a missing echo mean anything.
+    echoes: bool,
+    /// When the mark of the present quiet was sent.
+    asked: Option<Instant>,
+    /// Whether that mark came back.
+    answered: bool,
+    /// Reported and not over; the watch rests until a frame is heard.
+    trouble: bool,
+}
+
+/// W12: when the caller last spoke.
+#[derive(Clone, Copy, Debug, Default)]
+struct SilenceWatch {
+    last_speech: Option<Instant>,
+    /// Reported; or frames do not flow, and the measure starts anew with the next one.
+    resting: bool,
+    reported: bool,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// S7.
+    NoStart,
+    /// W2.
+    Mute,
+    /// W3: ask by mark.
+    Ask,
+    /// W3: the mark did not come back.
+    NoEcho,
+    /// W3: 30 s without a frame.
+    Quiet,
+    /// W12.
+    CallerSilent,
+    /// The peer should have closed.
+    Linger,
 }
 
 impl MediaStream {
     /// A socket that was just upgraded; `connection` is the id that `WS_CONNECTED` carries.
     #[must_use]
-    pub fn new(now: Instant, connection: &str, settings: StreamSettings) -> Self {
-        let _ = connection;
-        Self { settings, opened: now }
+    pub fn new(now: Instant, connection: impl ToString, settings: StreamSettings) -> Self {
+        Self {
+            settings,
+            connection: connection.to_string(),
+            now,
+            opened: now,
+            phase: Phase::Opened,
+            identity: None,
+            counts: Counts::default(),
+            bad_in_a_row: 0,
+            last_chunk: None,
+            watch: FrameWatch::default(),
+            silence: SilenceWatch::default(),
+            last_look: None,
+        }
     }
 
     /// A text message arrived.
     pub fn text(&mut self, now: Instant, text: &str, out: &mut Vec<StreamOutput>) {
-        let _ = (now, text, out);
+        self.advance(now);
+        if matches!(self.phase, Phase::Closing | Phase::Ended) {
+            return;
+        }
+        let message = match wire::parse(text) {
+            Ok(message) => message,
+            Err(error) => return self.unreadable(&error.to_string(), out),
+        };
+        self.bad_in_a_row = 0;
+        match message {
+            Message::Media { stream, chunk, payload } => self.media(stream, chunk, &payload, out),
+            Message::Start(start) => self.start(&start, out),
+            Message::Mark { stream, name } => self.mark(stream, &name),
+            Message::Stop { stream } => self.stop(stream, out),
+            Message::Dtmf { stream } => {
+                self.is_ours(stream);
+            }
+            Message::Connected => {}
+            Message::Unknown => self.counts.unreadable += 1,
+        }
     }
 
-    /// A binary message arrived.
+    /// A binary message arrived; Twilio sends none (S6).
     pub fn binary(&mut self, now: Instant, out: &mut Vec<StreamOutput>) {
-        let _ = (now, out);
+        self.advance(now);
+        if !matches!(self.phase, Phase::Closing | Phase::Ended) {
+            self.unreadable("a binary message", out);
+        }
     }
 
-    /// The switchboard says something.
+    /// The switchboard says something. A command that comes too late changes nothing.
     pub fn command(&mut self, now: Instant, command: StreamCommand, out: &mut Vec<StreamOutput>) {
-        let _ = (now, command, out);
+        self.advance(now);
+        match (command, self.phase) {
+            (_, Phase::Closing | Phase::Ended) => {}
+            (StreamCommand::Accept, Phase::Presented) => self.accepted(out),
+            (StreamCommand::Refuse, _) => self.close(CloseCode::Policy, out),
+            (StreamCommand::Challenge, _) => self.challenged(out),
+            (StreamCommand::Release, Phase::Live | Phase::Presented) => {
+                self.phase = Phase::Released { since: self.now }
+            }
+            (StreamCommand::Close, _) => self.close(CloseCode::Normal, out),
+            (StreamCommand::Accept | StreamCommand::Release, _) => {}
+        }
     }
 
     /// The socket is gone. Call once, last.
-    pub fn ended(&mut self, now: Instant, how: Ended, out: &mut Vec<StreamOutput>) {
-        let _ = (now, how, out);
+    pub fn ended(&mut self, now: Instant, how: &Ended, out: &mut Vec<StreamOutput>) {
+        self.advance(now);
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.phase = Phase::Ended;
+        out.push(StreamOutput::Report(StreamReport::Ended { how: how.to_string(), counts: self.counts }));
+        let Counts { frames, bytes, dropped, unreadable, out_of_order, .. } = self.counts;
+        let mut line = self
+            .line(Level::Info, Event::WsStop)
+            .reason(how)
+            .detail(format_args!("dropped={dropped} unreadable={unreadable} out_of_order={out_of_order}"));
+        (line.frames, line.bytes) = (Some(frames), Some(bytes));
+        out.push(StreamOutput::Log(Box::new(line)));
+        if let Ended::Lost(cause) = how {
+            out.push(StreamOutput::Log(Box::new(self.line(Level::Warn, Event::WsHandlerError).cause(cause))));
+        }
     }
 
-    /// Work off what is due. Early and repeated calls are harmless.
+    /// Works off what is due. Early and repeated calls are harmless (I8).
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<StreamOutput>) {
-        let _ = (now, out);
+        self.advance(now);
+        let Some((at, due)) = self.deadline() else { return };
+        if at > self.now {
+            self.last_look = None;
+            return;
+        }
+        match self.last_look {
+            None => self.last_look = Some(self.now + limits::LAST_LOOK),
+            Some(look) if look > self.now => {}
+            Some(_) => {
+                self.last_look = None;
+                self.act(due, out);
+            }
+        }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called.
+    /// When [`Self::handle_timeout`] wants to be called. Computed from a few instants, never stored per frame.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        Some(self.opened + limits::START_TIME + self.settings.media_timeout)
+        let (at, _) = self.deadline()?;
+        Some(self.last_look.map_or(at, |look| look.max(at)))
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// The earliest deadline of the present phase.
+    fn deadline(&self) -> Option<(Instant, Due)> {
+        match self.phase {
+            Phase::Opened | Phase::Presented => Some((self.opened + limits::START_TIME, Due::NoStart)),
+            Phase::Released { since } | Phase::Stopped { since } => Some((since + limits::CLOSE_TIME, Due::Linger)),
+            Phase::Closing | Phase::Ended => None,
+            Phase::Live => self.frame_deadline().into_iter().chain(self.silence_deadline()).min_by_key(|(at, _)| *at),
+        }
+    }
+
+    fn frame_deadline(&self) -> Option<(Instant, Due)> {
+        let timeout = self.settings.media_timeout;
+        if self.watch.trouble {
+            return None;
+        }
+        let Some(last) = self.watch.last_frame else {
+            return self.identity.map(|identity| (identity.started + timeout, Due::Mute));
+        };
+        let quiet = (last + limits::QUIET_TIME.max(timeout), Due::Quiet);
+        let next = match self.watch.asked {
+            None => (last + timeout, Due::Ask),
+            Some(asked) if self.watch.echoes && !self.watch.answered => (asked + limits::ECHO_TIME, Due::NoEcho),
+            Some(asked) => (asked + timeout, Due::Ask),
+        };
+        Some(if next.0 < quiet.0 { next } else { quiet })
+    }
+
+    fn silence_deadline(&self) -> Option<(Instant, Due)> {
+        let limit = self.settings.end_silence?;
+        let last = self.silence.last_speech?;
+        (!self.silence.resting && !self.silence.reported).then_some((last + limit, Due::CallerSilent))
+    }
+
+    fn act(&mut self, due: Due, out: &mut Vec<StreamOutput>) {
+        match due {
+            Due::NoStart => {
+                let line = self.line(Level::Warn, Event::WsRejected).reason("no_start_in_time");
+                out.push(StreamOutput::Log(Box::new(line)));
+                self.close(CloseCode::Policy, out);
+            }
+            Due::Mute => self.trouble(Trouble::Mute, out),
+            Due::NoEcho => self.trouble(Trouble::Stalled, out),
+            Due::Quiet => self.trouble(Trouble::Quiet, out),
+            Due::Ask => {
+                (self.watch.asked, self.watch.answered) = (Some(self.now), false);
+                self.send_mark(out);
+            }
+            Due::CallerSilent => {
+                let flowing = self.watch.last_frame.is_some_and(|last| self.now.since(last) <= limits::STREAM_FRESH);
+                if flowing {
+                    self.silence.reported = true;
+                    out.push(StreamOutput::Report(StreamReport::CallerSilent(self.counts)));
+                } else {
+                    self.silence.resting = true;
+                }
+            }
+            Due::Linger => self.close(CloseCode::Normal, out),
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble, out: &mut Vec<StreamOutput>) {
+        self.watch.trouble = true;
+        out.push(StreamOutput::Report(StreamReport::Trouble(trouble, self.counts)));
+    }
+
+    fn media(&mut self, stream: Option<StreamSid>, chunk: Option<u64>, payload: &str, out: &mut Vec<StreamOutput>) {
+        if !self.is_ours(stream) {
+            return;
+        }
+        let now = self.now;
+        self.counts.frames += 1;
+        self.counts.bytes += payload.len() as u64;
+        if let (Some(last), Some(chunk)) = (self.last_chunk, chunk)
+            && last.checked_add(1) != Some(chunk)
+        {
+            self.counts.out_of_order += 1;
+        }
+        self.last_chunk = chunk.or(self.last_chunk);
+        self.watch.last_frame = Some(now);
+        self.last_look = None;
+        if let Some(identity) = self.identity {
+            self.counts.heard_until = now.since(identity.started);
+        }
+        if self.settings.end_silence.is_some() {
+            self.listen(payload);
+        }
+        if self.settings.trace_frames || self.counts.frames == 1 {
+            self.log_frame(payload.len(), out);
+        }
+        if self.phase == Phase::Live {
+            self.heard(out);
+        }
+    }
+
+    /// A frame of a live stream: the first one is news, and so is the first after trouble.
+    fn heard(&mut self, out: &mut Vec<StreamOutput>) {
+        (self.watch.asked, self.watch.answered) = (None, false);
+        let first = self.watch.marks == 0;
+        if first || self.watch.trouble {
+            self.watch.trouble = false;
+            out.push(StreamOutput::Report(StreamReport::Heard(self.counts)));
+        }
+        if first {
+            self.send_mark(out);
+        }
+    }
+
+    fn listen(&mut self, payload: &str) {
+        let measure_anew = self.silence.last_speech.is_none() || self.silence.resting;
+        if measure_anew || crate::audio::is_speech(payload) {
+            self.silence.last_speech = Some(self.now);
+            self.silence.resting = false;
+        }
+    }
+
+    fn start(&mut self, start: &StartMessage, out: &mut Vec<StreamOutput>) {
+        let stream = start.stream.as_deref().or(start.envelope_stream.as_deref());
+        if let Some(identity) = self.identity {
+            let same = stream == Some(identity.stream.as_str());
+            self.counts.dropped += 1;
+            if !same && !matches!(self.phase, Phase::Stopped { .. }) {
+                let line = self.line(Level::Warn, Event::WsRejected).reason("second_start");
+                out.push(StreamOutput::Log(Box::new(line)));
+                self.close(CloseCode::Protocol, out);
+            }
+            return;
+        }
+        let agree = start.envelope_stream.as_deref().is_none_or(|envelope| Some(envelope) == stream);
+        let stream = stream.and_then(|sid| sid.parse().ok()).filter(|_| agree);
+        let call = start.call.as_deref().and_then(|sid| sid.parse().ok());
+        let (Some(stream), Some(call)) = (stream, call) else {
+            let line = self.line(Level::Warn, Event::WsRejected).reason("start_without_valid_sids");
+            out.push(StreamOutput::Log(Box::new(line)));
+            return self.close(CloseCode::Policy, out);
+        };
+        self.identity = Some(Identity { stream, call, started: self.now });
+        self.phase = Phase::Presented;
+        out.push(StreamOutput::Report(StreamReport::Started(Box::new(Start {
+            stream,
+            call,
+            account: start.account.as_deref().and_then(|sid| sid.parse().ok()),
+            call_parameter: start.parameters.get("call_sid").cloned(),
+            token: start.parameters.get("token").cloned(),
+        }))));
+    }
+
+    fn accepted(&mut self, out: &mut Vec<StreamOutput>) {
+        self.phase = Phase::Live;
+        self.last_look = None;
+        if self.counts.frames > 0 {
+            self.heard(out);
+        }
+    }
+
+    fn mark(&mut self, stream: Option<StreamSid>, name: &str) {
+        if self.is_ours(stream) && wire::mark_number(name).is_some_and(|number| number <= self.watch.marks) {
+            self.watch.echoes = true;
+            if wire::mark_number(name) == Some(self.watch.marks) {
+                self.watch.answered = true;
+            }
+            self.last_look = None;
+        }
+    }
+
+    fn stop(&mut self, stream: Option<StreamSid>, out: &mut Vec<StreamOutput>) {
+        if self.is_ours(stream) {
+            self.phase = Phase::Stopped { since: self.now };
+            out.push(StreamOutput::Report(StreamReport::Stopped(self.counts)));
+        }
+    }
+
+    /// S4 and S5: only what names our stream between its `start` and its `stop` counts.
+    fn is_ours(&mut self, stream: Option<StreamSid>) -> bool {
+        let running = matches!(self.phase, Phase::Presented | Phase::Live | Phase::Released { .. });
+        let ours = running && stream.is_some() && stream == self.identity.map(|identity| identity.stream);
+        if !ours {
+            self.counts.dropped += 1;
+        }
+        ours
+    }
+
+    fn unreadable(&mut self, cause: &str, out: &mut Vec<StreamOutput>) {
+        self.counts.unreadable += 1;
+        self.bad_in_a_row += 1;
+        if self.counts.unreadable == 1 {
+            let line = self.line(Level::Warn, Event::WsBadJson).cause(cause);
+            out.push(StreamOutput::Log(Box::new(line)));
+        }
+        if self.bad_in_a_row >= limits::BAD_MESSAGES_IN_A_ROW_MAX {
+            self.close(CloseCode::BadData, out);
+        }
+    }
+
+    fn challenged(&mut self, out: &mut Vec<StreamOutput>) {
+        let fresh = self.phase == Phase::Live
+            && self.watch.last_frame.is_some_and(|last| self.now.since(last) <= limits::STREAM_FRESH);
+        out.push(StreamOutput::Report(StreamReport::Challenged { fresh }));
+        if !fresh {
+            self.close(CloseCode::Normal, out);
+        }
+    }
+
+    /// S2: a mark needs a live stream, and only a live one calls this.
+    fn send_mark(&mut self, out: &mut Vec<StreamOutput>) {
+        if let Some(Identity { stream, .. }) = self.identity {
+            self.watch.marks = self.watch.marks.saturating_add(1);
+            out.push(StreamOutput::Send(Outbound::Mark { stream, number: self.watch.marks }.to_text()));
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, out: &mut Vec<StreamOutput>) {
+        self.phase = Phase::Closing;
+        self.last_look = None;
+        out.push(StreamOutput::Close(code));
+    }
+
+    fn log_frame(&self, len: usize, out: &mut Vec<StreamOutput>) {
+        let level = if self.counts.frames == 1 { Level::Info } else { Level::Trace };
+        let mut line = self.line(level, Event::WsFrame);
+        line.len = Some(len as u64);
+        out.push(StreamOutput::Log(Box::new(line)));
+    }
+
+    fn line(&self, level: Level, event: Event) -> LogLine {
+        let mut line = LogLine::new(level, event).connection(&self.connection);
+        line.call_sid = self.identity.map(|identity| identity.call);
+        line.stream_sid = self.identity.map(|identity| identity.stream);
+        line
     }
 }
