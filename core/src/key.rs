@@ -6,7 +6,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-/// An id of something in a [`Slab`] of `T`. Two kinds of id cannot be mixed up.
+/// An id of something in a [`Slab`]; `T` is only its kind. Two kinds of id cannot be mixed up.
 pub struct Key<T> {
     index: u32,
     generation: u32,
@@ -59,12 +59,13 @@ impl<T> fmt::Display for Key<T> {
     }
 }
 
-/// A bounded store of values under generational keys.
+/// A bounded store of values of type `T` under generational keys of kind `K`.
 #[derive(Debug)]
-pub struct Slab<T> {
+pub struct Slab<T, K = T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     capacity: usize,
+    kind: PhantomData<fn() -> K>,
 }
 
 #[derive(Debug)]
@@ -73,11 +74,11 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-impl<T> Slab<T> {
+impl<T, K> Slab<T, K> {
     /// An empty slab that holds at most `capacity` values.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), capacity }
+        Self { slots: Vec::new(), free: Vec::new(), capacity, kind: PhantomData }
     }
 
     /// How many values it holds.
@@ -96,7 +97,7 @@ impl<T> Slab<T> {
     ///
     /// # Errors
     /// Gives `value` back when the slab is full.
-    pub fn insert(&mut self, value: T) -> Result<Key<T>, T> {
+    pub fn insert(&mut self, value: T) -> Result<Key<K>, T> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.value = Some(value);
@@ -111,7 +112,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes the value out; `None` for a key that was used up or never issued.
-    pub fn remove(&mut self, key: Key<T>) -> Option<T> {
+    pub fn remove(&mut self, key: Key<K>) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
         let value = slot.value.take()?;
         slot.generation = slot.generation.wrapping_add(1);
@@ -121,17 +122,17 @@ impl<T> Slab<T> {
 
     /// Looks at a value.
     #[must_use]
-    pub fn get(&self, key: Key<T>) -> Option<&T> {
+    pub fn get(&self, key: Key<K>) -> Option<&T> {
         self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_ref()
     }
 
     /// Looks at a value to change it.
-    pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key<K>) -> Option<&mut T> {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_mut()
     }
 
     /// Every key and value, in order of slots.
-    pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key<K>, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let index = u32::try_from(index).ok()?;
             slot.value.as_ref().map(|value| (Key { index, generation: slot.generation, kind: PhantomData }, value))
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_used_up_key_resolves_to_nothing_though_its_slot_is_taken_again() {
-        let mut slab = Slab::new(4);
+        let mut slab: Slab<char> = Slab::new(4);
         let first = slab.insert('a').expect("room");
         assert_eq!(slab.remove(first), Some('a'));
         let second = slab.insert('b').expect("room");
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_full_slab_gives_the_value_back() {
-        let mut slab = Slab::new(1);
+        let mut slab: Slab<i32> = Slab::new(1);
         let only = slab.insert(1).expect("room");
         assert_eq!(slab.insert(2), Err(2));
         slab.remove(only);

@@ -143,3 +143,11 @@ pub const OUTPUTS_PER_INPUT_MAX: usize = 64;
 pub const INBOX_MAX: usize = 1_024;
 /// Commands that wait for a stream's task. A full queue means a dead task: the stream is dropped.
 pub const COMMANDS_PER_STREAM_MAX: usize = 8;
+/// An update whose answer is this much later than [`REST_TIME`] counts as ambiguous even if the runtime is silent.
+pub const REST_GRACE: Duration = Duration::from_millis(500);
+/// A fallback that found [`FETCHES_MAX`] requests under way looks again after this.
+pub const NO_ROOM_WAIT: Duration = Duration::from_millis(50);
+/// A fallback that failed begins anew after [`CLAIM_OVERDUE`], then twice, … this many times that: at most a minute.
+pub const OVERDUE_FACTOR_MAX: u32 = 6;
+/// A stream that does not say within this whether it is heard is displaced by a newer socket (S8).
+pub const CHALLENGE_TIME: Duration = Duration::from_secs(1);

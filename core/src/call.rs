@@ -1,0 +1,232 @@
+//! One call: where it stands, what watches it, and how far its fallback has come.
+
+pub mod fallback;
+pub mod phase;
+
+use crate::key::Key;
+use crate::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
+use crate::store::{CallStatus, FallbackReason, Source};
+use crate::stream::Start;
+use crate::switchboard::{FetchId, RequestId, StreamId};
+use crate::time::Instant;
+use crate::twiml::PublicHost;
+use crate::{limits, stream::Counts};
+use fallback::Fallback;
+use phase::{Cause, Phase};
+use std::collections::BTreeSet;
+
+/// Names a call inside one switchboard.
+pub type CallKey = Key<Call>;
+
+/// What one process knows of one call.
+#[derive(Debug)]
+pub struct Call {
+    /// Twilio's name for it.
+    pub(crate) sid: CallSid,
+    /// The account of the signed webhook: updates go there (W7).
+    pub(crate) account: Option<AccountSid>,
+    /// The host the call came in on; URLs in later documents name it.
+    pub(crate) host: PublicHost,
+    /// Where it stands.
+    pub(crate) phase: Phase,
+    /// What the first TwiML asked for; `None` while only a stream or a status told of the call.
+    pub(crate) source: Option<Source>,
+    /// When Twilio last said anything about it (W10).
+    pub(crate) heard_of: Instant,
+    /// The deadline nobody but the switchboard keeps.
+    pub(crate) watch: Option<Watch>,
+    /// The one fallback (W5).
+    pub(crate) fallback: Option<Fallback>,
+    /// The open socket.
+    pub(crate) link: Option<Link>,
+    /// A second socket that waits for the first one's answer (S8).
+    pub(crate) challenger: Option<Challenger>,
+    /// Streams that were accepted.
+    pub(crate) streams: BTreeSet<StreamSid>,
+    /// Frames of the streams that ended.
+    pub(crate) frames: u64,
+    /// The stream was closed because the caller had finished (W12).
+    pub(crate) finished: bool,
+    /// What is known of recordings.
+    pub(crate) recording: Recording,
+    /// Its last status, once it is over.
+    pub(crate) over: Option<CallStatus>,
+    /// `stop` was seen on the last stream: a sign that a missing call is over (W7).
+    pub(crate) stopped: bool,
+    /// The last thing that went wrong, for `how_far` (W9).
+    pub(crate) trouble: Option<String>,
+    /// Webhooks that wait for the row or the claim.
+    pub(crate) waiting: Vec<Waiting>,
+    /// Until when they wait.
+    pub(crate) waiting_until: Option<Instant>,
+    /// A look-up under way (W11).
+    pub(crate) look_up: Option<FetchId>,
+    /// Where it stands in the index of deadlines.
+    pub(crate) indexed: Option<Instant>,
+}
+
+/// A deadline of the call itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// When.
+    pub(crate) at: Instant,
+    /// What for.
+    pub(crate) kind: WatchKind,
+}
+
+/// What a call's own deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchKind {
+    /// The stream has not started (W1).
+    Start,
+    /// Twilio reported a stream error and should ask `stream_ended` (W4).
+    StreamError,
+    /// Something must follow the end of a stream (W11).
+    Bridge,
+    /// The process stops: the call is moved to recording (section "SIGTERM").
+    Drain,
+}
+
+/// The live socket of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Its task.
+    pub(crate) id: StreamId,
+    /// Its stream.
+    pub(crate) stream: StreamSid,
+    /// Whether frames came, and are not reported missing.
+    pub(crate) heard: bool,
+    /// Whether any frame ever came.
+    pub(crate) frames: u64,
+    /// We closed it: its end says nothing about an update (W7).
+    pub(crate) closed_by_us: bool,
+}
+
+/// A second socket of a call (S8).
+#[derive(Debug)]
+pub struct Challenger {
+    /// Its task.
+    pub(crate) id: StreamId,
+    /// Its `start`.
+    pub(crate) start: Box<Start>,
+    /// An older stream that does not answer by then is displaced.
+    pub(crate) until: Instant,
+}
+
+/// What is known of a call's recordings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// A recording called back.
+    pub(crate) seen: bool,
+    /// One has ended.
+    pub(crate) ended: bool,
+    /// Recordings that went on after their longest time, each counted once.
+    pub(crate) continued: BTreeSet<RecordingSid>,
+}
+
+/// A webhook that is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub(crate) id: RequestId,
+    /// What it asked.
+    pub(crate) question: Question,
+}
+
+/// What a TwiML fetch asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `incoming_call`: what now?
+    Incoming,
+    /// `stream_ended`: what now?
+    StreamEnded,
+}
+
+impl Call {
+    /// A call that was just heard of.
+    pub(crate) fn new(sid: CallSid, host: PublicHost, now: Instant) -> Self {
+        Self {
+            sid,
+            account: None,
+            host,
+            phase: Phase::Announced,
+            source: None,
+            heard_of: now,
+            watch: None,
+            fallback: None,
+            link: None,
+            challenger: None,
+            streams: BTreeSet::new(),
+            frames: 0,
+            finished: false,
+            recording: Recording::default(),
+            over: None,
+            stopped: false,
+            trouble: None,
+            waiting: Vec::new(),
+            waiting_until: None,
+            look_up: None,
+            indexed: None,
+        }
+    }
+
+    /// Moves on; `false` where the table has no such way and nothing happens.
+    pub(crate) fn step(&mut self, cause: Cause) -> bool {
+        let next = self.phase.after(cause);
+        self.phase = next.unwrap_or(self.phase);
+        next.is_some()
+    }
+
+    /// Frames heard over all streams.
+    pub(crate) fn frames_heard(&self) -> u64 {
+        self.frames + self.link.map_or(0, |link| link.frames)
+    }
+
+    /// Whether the live stream carries frames: then nothing falls back (W6).
+    pub(crate) fn is_heard(&self) -> bool {
+        self.link.is_some_and(|link| link.heard)
+    }
+
+    /// Whether its fallback was confirmed, or a recording proves it (W5).
+    pub(crate) fn is_recording(&self) -> bool {
+        self.phase == Phase::Recording || self.recording.seen
+    }
+
+    /// Whether a fallback was claimed.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.fallback.is_some()
+    }
+
+    /// When the call wants [`crate::switchboard::Switchboard`] to look at it next.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        let retention = if self.phase == Phase::Ended && self.link.is_none() && self.waiting.is_empty() {
+            limits::ENDED_KEPT
+        } else {
+            limits::SILENT_ENTRY
+        };
+        let watch = self.watch.map(|watch| watch.at);
+        let fallback = self.fallback.as_ref().and_then(Fallback::deadline);
+        let challenger = self.challenger.as_ref().map(|challenger| challenger.until);
+        let retention = self.heard_of + retention;
+        [watch, fallback, challenger, self.waiting_until].into_iter().flatten().fold(retention, Instant::min)
+    }
+
+    /// How far the call got, in words (W9).
+    pub(crate) fn how_far(&self, counts: Option<Counts>) -> String {
+        let reached = match (counts, self.streams.is_empty()) {
+            (Some(counts), _) => counts.how_far(),
+            (None, true) => "no start seen".to_owned(),
+            (None, false) if self.frames_heard() == 0 => "start but no frame".to_owned(),
+            (None, false) => format!("{} frames heard", self.frames_heard()),
+        };
+        match &self.trouble {
+            Some(trouble) => format!("{reached}; {trouble}"),
+            None => reached,
+        }
+    }
+
+    /// Why it fell back, if it did.
+    pub(crate) fn fallback_reason(&self) -> Option<FallbackReason> {
+        self.fallback.as_ref().map(|fallback| fallback.reason)
+    }
+}

@@ -1,0 +1,216 @@
+//! The one fallback of a call: from its claim to its confirmation (W5, W7).
+//!
+//! ```text
+//!   Claiming ──granted, or no answer in 500 ms──▶ Due ──room──▶ Sent ──2xx──▶ Confirmed
+//!                                                  ▲             │
+//!                     wait 0.5 s .. 4 s ◀──────────┼─ not delivered
+//!                     signs for 1.5 s   ◀──────────┼─ ambiguous, twice at most
+//!                     agreement for 5 s ◀──────────┼─ "no such call", once more
+//!                                                  │
+//!                               Failed ◀───────────┴─ refused for good: the socket is closed instead
+//! ```
+//!
+//! A TwiML fetch confirms it from any state: its answer is the recording document. Unconfirmed for
+//! [`limits::CLAIM_OVERDUE`], it begins anew.
+
+use crate::limits;
+use crate::store::FallbackReason;
+use crate::switchboard::FetchId;
+use crate::time::{Instant, UnixMillis};
+use core::time::Duration;
+
+/// A fallback under way or done.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// Why (W1-W4, W11).
+    pub(crate) reason: FallbackReason,
+    /// When it was decided, for the row.
+    pub(crate) at: UnixMillis,
+    /// How far the call had got (W9).
+    pub(crate) how_far: String,
+    /// What it waits for.
+    pub(crate) step: Step,
+    /// Unconfirmed, it begins anew then.
+    pub(crate) overdue: Instant,
+    /// Unconfirmed, the socket is closed then, so that Twilio asks `stream_ended`.
+    pub(crate) close_socket: Option<Instant>,
+    /// How often it began.
+    pub(crate) rounds: u32,
+    /// Which auth token is used; a 401 moves on to the next one.
+    pub(crate) token: usize,
+    wait: Duration,
+    ambiguous: u32,
+    gone: u32,
+}
+
+/// What a fallback waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The store's word on the claim.
+    Claiming {
+        /// After this the watch acts on what it knows.
+        until: Instant,
+        /// Whether an update follows; otherwise only a waiting webhook is answered.
+        update: bool,
+    },
+    /// Its next update.
+    Due {
+        /// When.
+        at: Instant,
+    },
+    /// The answer to an update.
+    Sent {
+        /// Which.
+        id: FetchId,
+        /// Without an answer by then it counts as ambiguous.
+        until: Instant,
+    },
+    /// Signs that an ambiguous update was applied.
+    Signs {
+        /// Until when.
+        until: Instant,
+    },
+    /// A terminal status or a `stop` that agrees with "no such call".
+    Agreement {
+        /// Until when.
+        until: Instant,
+    },
+    /// Nothing more to send; a TwiML fetch may still come.
+    Failed,
+    /// The caller is being recorded.
+    Confirmed,
+}
+
+/// What follows an unhappy answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes on by itself.
+    Continues,
+    /// No update will help.
+    Hopeless,
+}
+
+impl Fallback {
+    /// A fallback that was just decided; `update` when a REST update shall deliver it.
+    pub(crate) fn new(reason: FallbackReason, how_far: String, now: Instant, at: UnixMillis, update: bool) -> Self {
+        Self {
+            reason,
+            at,
+            how_far,
+            step: Step::Claiming { until: now + limits::CLAIM_TIME, update },
+            overdue: now + limits::CLAIM_OVERDUE,
+            close_socket: None,
+            rounds: 1,
+            token: 0,
+            wait: limits::REST_RETRY_MIN,
+            ambiguous: 0,
+            gone: 0,
+        }
+    }
+
+    /// Begins anew: the claim ran out unconfirmed (W5). Each round waits longer, so that a call nothing can reach
+    /// costs a request a minute, not one every ten seconds.
+    pub(crate) fn begin_again(&mut self, now: Instant) {
+        let wait = limits::CLAIM_OVERDUE * self.rounds.min(limits::OVERDUE_FACTOR_MAX);
+        self.rounds = self.rounds.saturating_add(1);
+        self.overdue = now + wait;
+        self.step = Step::Claiming { until: now + limits::CLAIM_TIME, update: true };
+        (self.wait, self.ambiguous, self.gone, self.token) = (limits::REST_RETRY_MIN, 0, 0, 0);
+    }
+
+    /// Whether it is over and done with.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.step == Step::Confirmed
+    }
+
+    /// Whether an update may be on its way or have arrived: signs of it count (W7).
+    pub(crate) fn may_be_applied(&self) -> bool {
+        matches!(self.step, Step::Sent { .. } | Step::Signs { .. })
+    }
+
+    /// Whether nothing was sent that cannot be called back (W6).
+    pub(crate) fn can_be_cancelled(&self) -> bool {
+        !self.is_confirmed() && !self.may_be_applied()
+    }
+
+    /// The claim is settled: the first update is due.
+    pub(crate) fn claimed(&mut self, now: Instant) {
+        self.step = Step::Due { at: now };
+    }
+
+    /// An update left.
+    pub(crate) fn sent(&mut self, id: FetchId, now: Instant) {
+        self.step = Step::Sent { id, until: now + limits::REST_TIME + limits::REST_GRACE };
+        if self.close_socket.is_none() && self.rounds == 1 {
+            self.close_socket = Some(now + limits::UNCONFIRMED_CLOSE);
+        }
+    }
+
+    /// There was no room for an update; soon again.
+    pub(crate) fn no_room(&mut self, now: Instant) {
+        self.step = Step::Due { at: now + limits::NO_ROOM_WAIT };
+    }
+
+    /// The update was not delivered for sure: again, each time twice as late (W7).
+    pub(crate) fn not_delivered(&mut self, now: Instant) {
+        self.step = Step::Due { at: now + self.wait };
+        self.wait = (self.wait * 2).min(limits::REST_RETRY_MAX);
+    }
+
+    /// The update may have been applied: wait for signs (W7).
+    pub(crate) fn ambiguous(&mut self, now: Instant) {
+        self.step = Step::Signs { until: now + limits::AMBIGUOUS_WAIT };
+    }
+
+    /// No sign came: again, twice at most (W7).
+    pub(crate) fn no_signs(&mut self, now: Instant) -> Verdict {
+        if self.ambiguous >= limits::AMBIGUOUS_REPEATS_MAX {
+            self.step = Step::Failed;
+            return Verdict::Hopeless;
+        }
+        self.ambiguous += 1;
+        self.step = Step::Due { at: now };
+        Verdict::Continues
+    }
+
+    /// "No such call": wait for something that agrees (W7).
+    pub(crate) fn gone(&mut self, now: Instant) {
+        self.step = Step::Agreement { until: now + limits::OVER_AGREEMENT };
+    }
+
+    /// Nothing agreed: one more try (W7).
+    pub(crate) fn no_agreement(&mut self, now: Instant) -> Verdict {
+        if self.gone > 0 {
+            self.step = Step::Failed;
+            return Verdict::Hopeless;
+        }
+        self.gone += 1;
+        self.step = Step::Due { at: now };
+        Verdict::Continues
+    }
+
+    /// The token was refused: the next one of `tokens`, at once (W7).
+    pub(crate) fn unauthorized(&mut self, tokens: usize, now: Instant) -> Verdict {
+        self.token += 1;
+        if self.token >= tokens {
+            self.step = Step::Failed;
+            return Verdict::Hopeless;
+        }
+        self.step = Step::Due { at: now };
+        Verdict::Continues
+    }
+
+    /// The next moment something must happen.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let step = match self.step {
+            Step::Claiming { until, .. }
+            | Step::Sent { until, .. }
+            | Step::Signs { until }
+            | Step::Agreement { until } => Some(until),
+            Step::Due { at } => Some(at),
+            Step::Failed => None,
+            Step::Confirmed => return None,
+        };
+        step.into_iter().chain(self.close_socket).chain([self.overdue]).min()
+    }
+}
