@@ -3,14 +3,17 @@
 pub mod audio;
 pub mod config;
 pub mod fetch;
+pub mod form;
 pub mod http;
 pub mod key;
 pub mod limits;
 pub mod log;
+pub mod path;
 pub mod secret;
 pub mod sid;
 pub mod store;
 pub mod stream;
 pub mod switchboard;
 pub mod time;
+pub mod token;
 pub mod wire;

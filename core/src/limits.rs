@@ -9,6 +9,8 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const HEADERS_MAX: usize = 100;
 /// Bytes of a request body. The longest webhook seen is 4 KiB (marketplace add-ons); longer: 413.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Pairs read from a form; Twilio sends about 40. The rest is dropped and the form counts as damaged.
+pub const FORM_PAIRS_MAX: usize = 512;
 /// A whole request head is due this long after its first byte, or the connection is closed with 408.
 pub const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A whole body is due this long after its head, or 408.
