@@ -16,4 +16,5 @@ pub mod stream;
 pub mod switchboard;
 pub mod time;
 pub mod token;
+pub mod twiml;
 pub mod wire;

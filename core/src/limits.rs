@@ -136,8 +136,11 @@ pub const RECORD_CONTINUED_MAX: u32 = 2;
 pub const REST_TWIML_CHARS_MAX: usize = 4_000;
 /// Bytes of one prompt file; 40 minutes of MP3 would be 10 MB and may drop the call (twilio.md 3.6).
 pub const PROMPT_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// Characters of a prompt's text: three minutes of speech, and it fits a REST update.
-pub const PROMPT_TEXT_CHARS_MAX: usize = 1_500;
+/// Characters of a prompt's text: most of a minute of speech. Even when each becomes six (`&quot;`) and the host name is
+/// as long as one can be, the recording document fits a REST update.
+pub const PROMPT_TEXT_CHARS_MAX: usize = 450;
+/// Characters of a public host: a DNS name is at most 253 long, a colon and a port six more.
+pub const PUBLIC_HOST_CHARS_MAX: usize = 253 + 6;
 
 /// Outputs one input can cause, per call it touches; a property test holds it.
 pub const OUTPUTS_PER_INPUT_MAX: usize = 64;
