@@ -11,6 +11,7 @@ pub mod log;
 pub mod path;
 pub mod secret;
 pub mod sid;
+pub mod signature;
 pub mod store;
 pub mod stream;
 pub mod switchboard;
