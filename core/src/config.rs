@@ -1,5 +1,12 @@
 //! The configuration: read once from pairs, every problem reported at once.
 
+mod describe;
+mod parse;
+mod settings;
+
+pub use parse::{Problem, Problems};
+pub use settings::{SETTINGS, Setting};
+
 use crate::secret::Secret;
 use crate::sid::AccountSid;
 use core::net::IpAddr;
@@ -111,3 +118,6 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,18 @@ pub const TEXT_CHARS_MAX: usize = 512;
 /// Custom parameters read from one `start`; the rest is ignored.
 pub const CUSTOM_PARAMETERS_MAX: usize = 32;
 
+/// Auth tokens in `TWILIO_AUTH_TOKEN`: a rotation needs two. More are a configuration problem.
+pub const AUTH_TOKENS_MAX: usize = 4;
+/// Threads in `WORKER_THREADS`; more are a configuration problem.
+pub const WORKER_THREADS_MAX: usize = 1_024;
+/// The shortest and longest `STREAM_START_TIMEOUT` and `MEDIA_TIMEOUT`. Below, every call would fall back; above, a
+/// caller has hung up.
+pub const WATCH_TIMES: core::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+/// The shortest and longest `END_SILENCE`; 0 turns it off.
+pub const END_SILENCES: core::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
+/// The longest `DRAIN_SECONDS`: no call is longer (W10).
+pub const DRAIN_MAX: Duration = Duration::from_secs(4 * 3_600);
+
 /// A token of TwiML admits a stream for this long (section 4): the longest greeting and a slow `start`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How far two nodes' clocks may differ when a token is checked.
