@@ -1,10 +1,7 @@
-//! Sound.
-use base64::Engine as _;
+//! Audio as bytes: mu-law frames of a stream, and the prompt files.
 
-/// Whether a frame holds speech.
-#[must_use]
-pub fn is_speech(payload: &str) -> bool {
-    let mut bytes = [0_u8; 400];
-    let Ok(len) = base64::engine::general_purpose::STANDARD.decode_slice(payload, &mut bytes) else { return false };
-    bytes[..len].iter().filter(|byte| **byte & 0x7f < 0x50).count() * 4 > len
-}
+mod file;
+mod mulaw;
+
+pub use file::{Kind, duration};
+pub use mulaw::{NotBase64, SAMPLES, SpeechMeter, mean_square, mean_square_of_base64};

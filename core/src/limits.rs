@@ -100,6 +100,12 @@ pub const END_SILENCES: core::ops::RangeInclusive<Duration> = Duration::from_mil
 /// The longest `DRAIN_SECONDS`: no call is longer (W10).
 pub const DRAIN_MAX: Duration = Duration::from_secs(4 * 3_600);
 
+/// Loudness from which a frame may be speech (W12): the mean square of its samples at -40 dBFS, which is
+/// (32,768 × 10^(-40/20))². Telephone speech is around -25 dBFS, line noise below -50.
+pub const SPEECH_MEAN_SQUARE: u32 = 107_374;
+/// So many loud frames in a row are speech: 100 ms. A click is shorter.
+pub const SPEECH_FRAMES_MIN: u32 = 5;
+
 /// A token of TwiML admits a stream for this long (section 4): the longest greeting and a slow `start`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How far two nodes' clocks may differ when a token is checked.
