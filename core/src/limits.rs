@@ -115,6 +115,8 @@ pub const TOKEN_SKEW: Duration = Duration::from_secs(60);
 pub const REST_TIME: Duration = Duration::from_secs(4);
 /// Bytes of a REST answer that are read; a call's JSON is 2 KiB.
 pub const REST_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a REST answer's message that are repeated in a log line.
+pub const REST_MESSAGE_CHARS_MAX: usize = 200;
 /// The first wait before an update that was not delivered for sure is tried again; doubled (W7).
 pub const REST_RETRY_MIN: Duration = Duration::from_millis(500);
 /// The longest such wait (W7).
