@@ -9,6 +9,7 @@ pub mod key;
 pub mod limits;
 pub mod log;
 pub mod path;
+pub mod prompts;
 pub mod rest;
 pub mod secret;
 pub mod sid;
