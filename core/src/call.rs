@@ -5,7 +5,7 @@ pub mod phase;
 
 use crate::key::Key;
 use crate::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
-use crate::store::{CallStatus, FallbackReason, Source};
+use crate::store::{CallStatus, Source};
 use crate::stream::Start;
 use crate::switchboard::{FetchId, RequestId, StreamId};
 use crate::time::Instant;
@@ -43,6 +43,10 @@ pub struct Call {
     pub(crate) challenger: Option<Challenger>,
     /// Streams that were accepted.
     pub(crate) streams: BTreeSet<StreamSid>,
+    /// The newest of them.
+    pub(crate) last_stream: Option<StreamSid>,
+    /// Whether any frame was ever heard.
+    pub(crate) heard_ever: bool,
     /// Frames of the streams that ended.
     pub(crate) frames: u64,
     /// The stream was closed because the caller had finished (W12).
@@ -96,8 +100,6 @@ pub struct Link {
     pub(crate) stream: StreamSid,
     /// Whether frames came, and are not reported missing.
     pub(crate) heard: bool,
-    /// Whether any frame ever came.
-    pub(crate) frames: u64,
     /// We closed it: its end says nothing about an update (W7).
     pub(crate) closed_by_us: bool,
 }
@@ -138,6 +140,8 @@ pub struct Waiting {
 pub enum Question {
     /// `incoming_call`: what now?
     Incoming,
+    /// `incoming_call` with `ErrorCode`: our document could not be run, what now?
+    AfterError,
     /// `stream_ended`: what now?
     StreamEnded,
 }
@@ -157,6 +161,8 @@ impl Call {
             link: None,
             challenger: None,
             streams: BTreeSet::new(),
+            last_stream: None,
+            heard_ever: false,
             frames: 0,
             finished: false,
             recording: Recording::default(),
@@ -177,11 +183,6 @@ impl Call {
         next.is_some()
     }
 
-    /// Frames heard over all streams.
-    pub(crate) fn frames_heard(&self) -> u64 {
-        self.frames + self.link.map_or(0, |link| link.frames)
-    }
-
     /// Whether the live stream carries frames: then nothing falls back (W6).
     pub(crate) fn is_heard(&self) -> bool {
         self.link.is_some_and(|link| link.heard)
@@ -190,6 +191,19 @@ impl Call {
     /// Whether its fallback was confirmed, or a recording proves it (W5).
     pub(crate) fn is_recording(&self) -> bool {
         self.phase == Phase::Recording || self.recording.seen
+    }
+
+    /// Whether Twilio means the stream that matters now: the live one, the last one, or one that never got here.
+    pub(crate) fn is_current(&self, stream: Option<StreamSid>) -> bool {
+        stream.is_none_or(|stream| match self.link {
+            Some(link) => link.stream == stream,
+            None => self.last_stream == Some(stream) || !self.streams.contains(&stream),
+        })
+    }
+
+    /// Whether this process has neither announced the call nor seen a stream of it.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.source.is_none() && self.streams.is_empty()
     }
 
     /// Whether a fallback was claimed.
@@ -216,17 +230,12 @@ impl Call {
         let reached = match (counts, self.streams.is_empty()) {
             (Some(counts), _) => counts.how_far(),
             (None, true) => "no start seen".to_owned(),
-            (None, false) if self.frames_heard() == 0 => "start but no frame".to_owned(),
-            (None, false) => format!("{} frames heard", self.frames_heard()),
+            (None, false) if self.heard_ever => "frames heard, then the stream was lost".to_owned(),
+            (None, false) => "start but no frame".to_owned(),
         };
         match &self.trouble {
             Some(trouble) => format!("{reached}; {trouble}"),
             None => reached,
         }
-    }
-
-    /// Why it fell back, if it did.
-    pub(crate) fn fallback_reason(&self) -> Option<FallbackReason> {
-        self.fallback.as_ref().map(|fallback| fallback.reason)
     }
 }

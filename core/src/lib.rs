@@ -1,6 +1,7 @@
 //! callwarden-core (docs follow)
 
 pub mod audio;
+pub mod call;
 pub mod config;
 pub mod fetch;
 pub mod form;

@@ -151,7 +151,7 @@ pub const RECORD_SILENCE_SECONDS: u32 = 10;
 /// Seconds a recording may last (section 5).
 pub const RECORD_LENGTH_SECONDS: u32 = 120;
 /// A recording that hit its length with the caller still there goes on this often (section 5).
-pub const RECORD_CONTINUED_MAX: u32 = 2;
+pub const RECORD_CONTINUED_MAX: usize = 2;
 /// Characters of TwiML in a REST update (twilio.md 3.9).
 pub const REST_TWIML_CHARS_MAX: usize = 4_000;
 /// Bytes of one prompt file; 40 minutes of MP3 would be 10 MB and may drop the call (twilio.md 3.6).
@@ -176,3 +176,9 @@ pub const NO_ROOM_WAIT: Duration = Duration::from_millis(50);
 pub const OVERDUE_FACTOR_MAX: u32 = 6;
 /// A stream that does not say within this whether it is heard is displaced by a newer socket (S8).
 pub const CHALLENGE_TIME: Duration = Duration::from_secs(1);
+/// Characters of an error code or status that are kept for the timeline.
+pub const ERROR_CODE_CHARS_MAX: usize = 32;
+/// Characters of a request path that are logged.
+pub const LOGGED_PATH_CHARS_MAX: usize = 128;
+/// Distinct streams one call may start in all; Twilio opens one per `<Connect>`. More are refused.
+pub const STREAMS_SEEN_MAX: usize = 16;

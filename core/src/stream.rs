@@ -22,6 +22,7 @@ mod tests;
 
 pub use report::{CloseCode, Counts, Ended, Start, StreamCommand, StreamOutput, StreamReport, StreamSettings, Trouble};
 
+use crate::audio::{self, SpeechMeter};
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::sid::{CallSid, StreamSid};
@@ -89,7 +90,8 @@ struct FrameWatch {
 #[derive(Clone, Copy, Debug, Default)]
 struct SilenceWatch {
     last_speech: Option<Instant>,
-    /// Reported; or frames do not flow, and the measure starts anew with the next one.
+    meter: SpeechMeter,
+    /// Frames do not flow; the measure starts anew with the next one.
     resting: bool,
     reported: bool,
 }
@@ -339,7 +341,9 @@ impl MediaStream {
 
     fn listen(&mut self, payload: &str) {
         let measure_anew = self.silence.last_speech.is_none() || self.silence.resting;
-        if measure_anew || crate::audio::is_speech(payload) {
+        // A payload that is no base64 says nothing about the caller; the frame itself counts as one.
+        let speaks = audio::mean_square_of_base64(payload).is_ok_and(|loudness| self.silence.meter.hear(loudness));
+        if measure_anew || speaks {
             self.silence.last_speech = Some(self.now);
             self.silence.resting = false;
         }

@@ -1,155 +1,272 @@
-//! All calls of a process. (interface first; body follows)
+//! All calls of a process: webhooks are answered, streams admitted, silence acted upon, rows written.
+//!
+//! One task owns it. Each input is taken in whole and answered by outputs appended to the caller's `Vec`; there is no
+//! hidden queue. Every effect ([`Output::Fetch`], [`Output::Store`]) is answered once by an input with its id; a late
+//! or repeated answer resolves to nothing (I2). The files below divide the work:
+//!
+//! | file | decides |
+//! |---|---|
+//! | `routes` | which request is what, and who may ask it |
+//! | `pages` | `/healthz`, `/readyz`, `/version`, `/metrics` |
+//! | `webhooks` | what each webhook tells of its call |
+//! | `answers` | which TwiML a call gets (section "TwiML decision", the `stream_ended` table, D5) |
+//! | `streams` | which socket speaks for a call (S8), and what its reports mean |
+//! | `watch` | deadlines, and when a call falls back (W1, W4, W6, W11, W12) |
+//! | `delivery` | how a fallback reaches the call (W5, W7) |
+//! | `database` | facts and their queue (D1, D4) |
 
-use crate::fetch::{FetchError, FetchRequest, FetchResponse};
-use crate::http::{Request, Response};
-use crate::key::Key;
-use crate::log::LogLine;
-use crate::store::{StoreAnswer, StoreCommand, StoreError};
-use crate::stream::{MediaStream, StreamCommand, StreamReport};
-use crate::time::{Instant, Now};
-use core::time::Duration;
+mod answers;
+mod database;
+mod delivery;
+mod interface;
+mod pages;
+mod routes;
+mod streams;
+mod watch;
+mod webhooks;
 
-/// Marker of [`RequestId`].
-#[derive(Debug)]
-pub struct RequestKind;
-/// Marker of [`FetchId`].
-#[derive(Debug)]
-pub struct FetchKind;
-/// Marker of [`StoreId`].
-#[derive(Debug)]
-pub struct StoreKind;
-/// Marker of [`StreamId`].
-#[derive(Debug)]
-pub struct StreamKind;
+pub use interface::{
+    FetchId, FetchKind, Gauges, Input, Output, Overloaded, RequestId, RequestKind, Settings, StoreId, StoreKind,
+    StreamId, StreamKind,
+};
 
-/// A request that waits for its answer.
-pub type RequestId = Key<RequestKind>;
-/// An HTTP request of ours under way.
-pub type FetchId = Key<FetchKind>;
-/// A database command under way.
-pub type StoreId = Key<StoreKind>;
-/// An open WebSocket.
-pub type StreamId = Key<StreamKind>;
-
-/// What happened outside.
-#[derive(Debug)]
-pub enum Input {
-    /// A request arrived, whole. Its id comes from [`Switchboard::admit`].
-    Request {
-        /// The id.
-        id: RequestId,
-        /// The request.
-        request: Request,
-    },
-    /// A fetch is over; exactly once per [`Output::Fetch`].
-    Fetched {
-        /// The id.
-        id: FetchId,
-        /// What came of it.
-        result: Result<FetchResponse, FetchError>,
-    },
-    /// A database command is over; exactly once per [`Output::Store`].
-    Stored {
-        /// The id.
-        id: StoreId,
-        /// What came of it.
-        result: Result<StoreAnswer, StoreError>,
-    },
-    /// A stream reports. `StreamReport::Ended` comes exactly once per [`Output::Upgrade`], whatever becomes of the
-    /// socket or its task, and last.
-    Stream {
-        /// The id.
-        id: StreamId,
-        /// The report.
-        report: StreamReport,
-    },
-    /// The process was asked to stop.
-    Drain,
-}
-
-/// What the runtime does.
-#[derive(Debug)]
-#[must_use]
-pub enum Output {
-    /// Answer a request. Exactly one of this and [`Output::Upgrade`] comes per request.
-    Reply {
-        /// Which.
-        id: RequestId,
-        /// The answer.
-        response: Response,
-    },
-    /// Answer a request with 101 and run this machine on its socket.
-    Upgrade {
-        /// Which request.
-        id: RequestId,
-        /// The stream's id from now on.
-        stream: StreamId,
-        /// Its machine.
-        machine: Box<MediaStream>,
-    },
-    /// Perform an HTTP request.
-    Fetch {
-        /// For the answer.
-        id: FetchId,
-        /// What to ask.
-        request: FetchRequest,
-    },
-    /// Perform a database command; an answer later than `timeout` comes too late.
-    Store {
-        /// For the answer.
-        id: StoreId,
-        /// What to do.
-        command: StoreCommand,
-        /// How long it may take, waiting for a connection included.
-        timeout: Duration,
-    },
-    /// Hand a command to a stream's task, without waiting.
-    Command {
-        /// Which stream.
-        id: StreamId,
-        /// The command.
-        command: StreamCommand,
-    },
-    /// Print a log line.
-    Log(Box<LogLine>),
-}
-
-/// Too much at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overloaded;
+use crate::call::phase::Phase;
+use crate::call::{Call, CallKey};
+use crate::http::Response;
+use crate::key::Slab;
+use crate::limits;
+use crate::log::{Event, Level, LogLine};
+use crate::sid::CallSid;
+use crate::store::{CallFact, EventFact, Fact};
+use crate::time::{Instant, Now, UnixMillis};
+use crate::token::{TokenKey, TokenKeys};
+use crate::twiml::PublicHost;
+use database::Database;
+use pages::{Counters, Service};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The machine of a process.
 #[derive(Debug)]
-pub struct Switchboard {}
+pub struct Switchboard {
+    settings: Settings,
+    public_host: Option<PublicHost>,
+    keys: TokenKeys,
+    now: Now,
+    started: UnixMillis,
+    calls: Slab<Call>,
+    by_sid: BTreeMap<CallSid, CallKey>,
+    deadlines: BTreeSet<(Instant, CallKey)>,
+    requests: Slab<Request, RequestKind>,
+    streams: Slab<Stream, StreamKind>,
+    fetches: Slab<Fetch, FetchKind>,
+    database: Database,
+    twilio: Service,
+    /// When a request that looked like Twilio's last came without a signature.
+    unsigned: Option<UnixMillis>,
+    draining: Option<Instant>,
+    counters: Counters,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Request {
+    since: Instant,
+    path: String,
+    level: Level,
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+struct Stream {
+    /// The host it was asked of, for a call that another process announced.
+    host: PublicHost,
+    /// The call it speaks for, or wants to.
+    call: Option<CallKey>,
+    /// Whether its `start` was accepted: its frames count for the call.
+    accepted: bool,
+}
+
+/// What a fetch is for.
+#[derive(Clone, Copy, Debug)]
+enum Fetch {
+    Update(CallKey),
+    LookUp(CallKey),
+}
 
 impl Switchboard {
+    /// A process that begins: it opens its database and knows no call.
+    #[must_use]
+    pub fn new(now: Now, settings: Settings, out: &mut Vec<Output>) -> Self {
+        let account = settings.config.twilio.as_ref();
+        let keys = account.and_then(TokenKeys::of_account);
+        Self {
+            public_host: settings.config.public_host.as_deref().and_then(|host| host.parse().ok()),
+            keys: keys.unwrap_or_else(|| TokenKeys::single(TokenKey::random(settings.development_key))),
+            now,
+            started: now.unix,
+            calls: Slab::new(limits::CALLS_MAX),
+            by_sid: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            requests: Slab::new(limits::REQUESTS_MAX),
+            streams: Slab::new(limits::STREAMS_MAX),
+            fetches: Slab::new(limits::FETCHES_MAX),
+            database: Database::open(now.mono, out),
+            twilio: if account.is_some() { Service::Ok } else { Service::Disabled },
+            unsigned: None,
+            draining: None,
+            counters: Counters::default(),
+            settings,
+        }
+    }
+
     /// An id for a request that is about to be handled.
     ///
     /// # Errors
-    /// [`Overloaded`] when [`crate::limits::REQUESTS_MAX`] requests wait; answer 503.
+    /// [`Overloaded`] when [`limits::REQUESTS_MAX`] requests wait; answer 503.
     pub fn admit(&mut self) -> Result<RequestId, Overloaded> {
-        Err(Overloaded)
+        let request = Request { since: self.now.mono, path: String::new(), level: Level::Info };
+        self.requests.insert(request).map_err(|_| Overloaded)
     }
 
     /// Takes one input in.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
-        let _ = (now, input, out);
+        self.now = now.not_before(self.now);
+        match input {
+            Input::Request { id, request } => self.request(id, &request, out),
+            Input::Fetched { id, result } => self.fetched(id, &result, out),
+            Input::Stored { id, result } => {
+                let finished = self.database.stored(self.now.mono, id, result, out);
+                self.stored(finished, out);
+            }
+            Input::Stream { id, report } => self.reported(id, report, out),
+            Input::Drain => self.drain(out),
+        }
+        self.database.flush(self.now.mono, out);
     }
 
-    /// Works off what is due.
+    /// Works off what is due, [`limits::EXPIRIES_PER_TURN_MAX`] calls at most; the rest stays due (I3).
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
-        let _ = (now, out);
+        self.now = now.not_before(self.now);
+        for _ in 0..limits::EXPIRIES_PER_TURN_MAX {
+            let Some((at, key)) = self.deadlines.first().copied() else { break };
+            if at > self.now.mono {
+                break;
+            }
+            self.expire(key, out);
+            self.index(key);
+        }
+        self.database.flush(self.now.mono, out);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        let call = self.deadlines.first().map(|(at, _)| *at);
+        call.into_iter().chain(self.database.next_timeout()).min()
     }
 
     /// Whether a drain has nothing left to do: the process may exit.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        true
+        if self.draining.is_none() {
+            return false;
+        }
+        let Gauges { live_calls, streams, requests, fetches, unwritten_facts, .. } = self.gauges();
+        let idle = live_calls + streams + requests + fetches == 0;
+        idle && (unwritten_facts == 0 || !self.database.is_up())
     }
+
+    /// How much of everything there is.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let live = |call: &Call| matches!(call.phase, Phase::Announced | Phase::Streaming | Phase::Between);
+        let under_way = |call: &Call| call.fallback.as_ref().is_some_and(|fallback| !fallback.is_confirmed());
+        Gauges {
+            calls: self.calls.len(),
+            live_calls: self.calls.iter().filter(|(_, call)| live(call)).count(),
+            streams: self.streams.len(),
+            requests: self.requests.len(),
+            fetches: self.fetches.len(),
+            unwritten_facts: self.database.unwritten(),
+            fallbacks_under_way: self.calls.iter().filter(|(_, call)| under_way(call)).count(),
+        }
+    }
+
+    /// Answers a request; the second answer to one goes nowhere (I1).
+    fn reply(&mut self, id: RequestId, response: Response, out: &mut Vec<Output>) {
+        let Some(request) = self.requests.remove(id) else { return };
+        let mut line = LogLine::new(request.level, Event::Res);
+        line.status = Some(u64::from(response.status));
+        line.ms = Some(u64::try_from(self.now.mono.since(request.since).as_millis()).unwrap_or(u64::MAX));
+        line.path = Some(request.path);
+        out.push(Output::Reply { id, response });
+        out.push(Output::Log(Box::new(line)));
+    }
+
+    /// The call, as a new entry if it is not known; `None` when memory is full of live calls.
+    fn find_or_add(&mut self, sid: CallSid, host: &PublicHost) -> Option<CallKey> {
+        if let Some(key) = self.by_sid.get(&sid) {
+            return Some(*key);
+        }
+        if self.calls.len() >= limits::CALLS_MAX {
+            self.forget_one_that_ended();
+        }
+        let key = self.calls.insert(Call::new(sid, host.clone(), self.now.mono)).ok()?;
+        self.by_sid.insert(sid, key);
+        Some(key)
+    }
+
+    /// Makes room: the calls nearest to a deadline are those that ended and wait to be forgotten.
+    fn forget_one_that_ended(&mut self) {
+        let ended =
+            self.deadlines.iter().take(limits::EXPIRIES_PER_TURN_MAX).map(|(_, key)| *key).find(|key| {
+                self.calls.get(*key).is_some_and(|call| call.phase == Phase::Ended && call.waiting.is_empty())
+            });
+        if let Some(key) = ended {
+            self.forget(key);
+        }
+    }
+
+    /// Drops a call's entry. Its streams, if any are left, speak for nobody from here on.
+    fn forget(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.remove(key) {
+            self.by_sid.remove(&call.sid);
+            if let Some(at) = call.indexed {
+                self.deadlines.remove(&(at, key));
+            }
+        }
+    }
+
+    /// Files the call under its next deadline. To be called after anything that changed it.
+    fn index(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let next = call.next_deadline();
+        if call.indexed == Some(next) {
+            return;
+        }
+        if let Some(at) = call.indexed.replace(next) {
+            self.deadlines.remove(&(at, key));
+        }
+        self.deadlines.insert((next, key));
+    }
+
+    /// A fact about a call, to be filled in.
+    fn fact(&self, call: CallSid) -> CallFact {
+        CallFact::new(call, self.now.unix, self.settings.node.clone())
+    }
+
+    fn write(&mut self, fact: CallFact, out: &mut Vec<Output>) {
+        self.database.add(Fact::Call(Box::new(fact)), out);
+    }
+
+    /// Adds a line to a call's timeline.
+    fn note(&mut self, call: CallSid, event: &'static str, detail: impl ToString, out: &mut Vec<Output>) {
+        let detail = detail.to_string();
+        self.database.add(Fact::Event(EventFact { call, at: self.now.unix, event, detail }), out);
+    }
+}
+
+/// Pushes a log line.
+fn log(line: LogLine, out: &mut Vec<Output>) {
+    out.push(Output::Log(Box::new(line)));
 }

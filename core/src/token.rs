@@ -35,6 +35,19 @@ pub enum TokenError {
     NotYetValid,
 }
 
+impl TokenError {
+    /// The reason in the log and in `how_far`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_token",
+            Self::WrongKeyOrCall => "wrong_token",
+            Self::Expired => "expired_token",
+            Self::NotYetValid => "token_from_the_future",
+        }
+    }
+}
+
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -10,8 +10,8 @@
 //!                               Failed ◀───────────┴─ refused for good: the socket is closed instead
 //! ```
 //!
-//! A TwiML fetch confirms it from any state: its answer is the recording document. Unconfirmed for
-//! [`limits::CLAIM_OVERDUE`], it begins anew.
+//! A TwiML fetch confirms it from any state: its answer is the recording document. One that failed begins anew after
+//! [`limits::CLAIM_OVERDUE`].
 
 use crate::limits;
 use crate::store::FallbackReason;
@@ -30,14 +30,14 @@ pub struct Fallback {
     pub(crate) how_far: String,
     /// What it waits for.
     pub(crate) step: Step,
-    /// Unconfirmed, it begins anew then.
-    pub(crate) overdue: Instant,
     /// Unconfirmed, the socket is closed then, so that Twilio asks `stream_ended`.
     pub(crate) close_socket: Option<Instant>,
     /// How often it began.
     pub(crate) rounds: u32,
     /// Which auth token is used; a 401 moves on to the next one.
     pub(crate) token: usize,
+    /// A sign of the present update was seen while its answer was awaited.
+    pub(crate) signs_seen: bool,
     wait: Duration,
     ambiguous: u32,
     gone: u32,
@@ -75,8 +75,11 @@ pub enum Step {
         /// Until when.
         until: Instant,
     },
-    /// Nothing more to send; a TwiML fetch may still come.
-    Failed,
+    /// Nothing more to send for a while; a TwiML fetch may still come.
+    Failed {
+        /// It begins anew then.
+        again: Instant,
+    },
     /// The caller is being recorded.
     Confirmed,
 }
@@ -98,22 +101,19 @@ impl Fallback {
             at,
             how_far,
             step: Step::Claiming { until: now + limits::CLAIM_TIME, update },
-            overdue: now + limits::CLAIM_OVERDUE,
             close_socket: None,
             rounds: 1,
             token: 0,
+            signs_seen: false,
             wait: limits::REST_RETRY_MIN,
             ambiguous: 0,
             gone: 0,
         }
     }
 
-    /// Begins anew: the claim ran out unconfirmed (W5). Each round waits longer, so that a call nothing can reach
-    /// costs a request a minute, not one every ten seconds.
+    /// Begins anew: the claim ran out unconfirmed (W5).
     pub(crate) fn begin_again(&mut self, now: Instant) {
-        let wait = limits::CLAIM_OVERDUE * self.rounds.min(limits::OVERDUE_FACTOR_MAX);
         self.rounds = self.rounds.saturating_add(1);
-        self.overdue = now + wait;
         self.step = Step::Claiming { until: now + limits::CLAIM_TIME, update: true };
         (self.wait, self.ambiguous, self.gone, self.token) = (limits::REST_RETRY_MIN, 0, 0, 0);
     }
@@ -141,6 +141,7 @@ impl Fallback {
     /// An update left.
     pub(crate) fn sent(&mut self, id: FetchId, now: Instant) {
         self.step = Step::Sent { id, until: now + limits::REST_TIME + limits::REST_GRACE };
+        self.signs_seen = false;
         if self.close_socket.is_none() && self.rounds == 1 {
             self.close_socket = Some(now + limits::UNCONFIRMED_CLOSE);
         }
@@ -165,8 +166,7 @@ impl Fallback {
     /// No sign came: again, twice at most (W7).
     pub(crate) fn no_signs(&mut self, now: Instant) -> Verdict {
         if self.ambiguous >= limits::AMBIGUOUS_REPEATS_MAX {
-            self.step = Step::Failed;
-            return Verdict::Hopeless;
+            return self.hopeless(now);
         }
         self.ambiguous += 1;
         self.step = Step::Due { at: now };
@@ -181,8 +181,7 @@ impl Fallback {
     /// Nothing agreed: one more try (W7).
     pub(crate) fn no_agreement(&mut self, now: Instant) -> Verdict {
         if self.gone > 0 {
-            self.step = Step::Failed;
-            return Verdict::Hopeless;
+            return self.hopeless(now);
         }
         self.gone += 1;
         self.step = Step::Due { at: now };
@@ -193,11 +192,18 @@ impl Fallback {
     pub(crate) fn unauthorized(&mut self, tokens: usize, now: Instant) -> Verdict {
         self.token += 1;
         if self.token >= tokens {
-            self.step = Step::Failed;
-            return Verdict::Hopeless;
+            return self.hopeless(now);
         }
         self.step = Step::Due { at: now };
         Verdict::Continues
+    }
+
+    /// No update helps for now (W7). Each round waits longer, so that a call nothing can reach costs a request a
+    /// minute, not one every ten seconds.
+    pub(crate) fn hopeless(&mut self, now: Instant) -> Verdict {
+        let wait = limits::CLAIM_OVERDUE * self.rounds.min(limits::OVERDUE_FACTOR_MAX);
+        self.step = Step::Failed { again: now + wait };
+        Verdict::Hopeless
     }
 
     /// The next moment something must happen.
@@ -207,10 +213,9 @@ impl Fallback {
             | Step::Sent { until, .. }
             | Step::Signs { until }
             | Step::Agreement { until } => Some(until),
-            Step::Due { at } => Some(at),
-            Step::Failed => None,
+            Step::Due { at } | Step::Failed { again: at } => Some(at),
             Step::Confirmed => return None,
         };
-        step.into_iter().chain(self.close_socket).chain([self.overdue]).min()
+        step.into_iter().chain(self.close_socket).min()
     }
 }

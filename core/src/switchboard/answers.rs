@@ -1,0 +1,137 @@
+//! Which TwiML a call gets: one decision for every fetch, first or repeated (D5).
+
+use super::{Output, RequestId, Switchboard};
+use crate::call::phase::{Cause, Phase};
+use crate::call::{Call, CallKey, Question, Watch, WatchKind};
+use crate::limits;
+use crate::prompts::Role;
+use crate::store::{FallbackReason, Source};
+use crate::twiml::{self, Announcement, Document};
+use core::time::Duration;
+
+/// What a fetch is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The call is over.
+    Nothing,
+    /// The caller had finished (W12).
+    Goodbye,
+    /// A recording has ended.
+    HangUp,
+    /// The recording document, which is what the call asked for anyway or was promised already.
+    Record,
+    /// The recording document, as this call's fallback.
+    FallBack(FallbackReason),
+    /// A stream; with the greeting only the first time.
+    Connect { greeting: bool },
+}
+
+impl Switchboard {
+    /// A TwiML fetch: answered now, or when what it depends on is settled (the row, the claim).
+    pub(super) fn ask(&mut self, id: RequestId, key: CallKey, question: Question, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get(key) else { return };
+        let time = match self.decide(call, question) {
+            Answer::FallBack(reason) => {
+                self.fall_back(key, reason, None, false, out);
+                self.claim_is_open(key).then_some(limits::CLAIM_TIME)
+            }
+            _ if call.waiting.is_empty() => None,
+            // A repeat of a webhook whose row is not written yet waits with the first (D5).
+            _ => Some(limits::ROW_TIME),
+        };
+        self.wait_or_answer(id, key, question, time, out);
+    }
+
+    /// What everyone waiting for is there, or will not come: answer them all.
+    pub(super) fn answer_waiting(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        call.waiting_until = None;
+        for waiting in core::mem::take(&mut call.waiting) {
+            self.answer(waiting.id, key, waiting.question, out);
+        }
+    }
+
+    /// Answers a fetch with what is right at this moment, and arms what follows from it.
+    pub(super) fn answer(&mut self, id: RequestId, key: CallKey, question: Question, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get(key) else { return };
+        let answer = self.decide(call, question);
+        match answer {
+            Answer::Record | Answer::FallBack(_) => self.give_recording(key, out),
+            Answer::Connect { greeting } => self.give_stream(key, greeting),
+            Answer::Goodbye | Answer::HangUp | Answer::Nothing => self.disarm(key),
+        }
+        let Some(call) = self.calls.get(key) else { return };
+        let prompts = &self.settings.prompts;
+        let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let token = self.keys.issue(call.sid, ordinal, self.now.unix);
+        let document = match answer {
+            Answer::Nothing => Document::Empty,
+            Answer::Goodbye => Document::Goodbye(prompts.announcement(Role::Goodbye)),
+            Answer::HangUp => Document::Hangup,
+            Answer::Record | Answer::FallBack(_) => Document::Record(prompts.announcement(Role::Fallback)),
+            Answer::Connect { greeting } => Document::Stream {
+                greeting: if greeting { prompts.announcement(Role::Greeting) } else { Announcement::Silent },
+                call: Some(call.sid),
+                token: &token,
+            },
+        };
+        let response = twiml::response(&document, &call.host);
+        self.reply(id, response, out);
+    }
+
+    /// First match decides: the table of `stream_ended`, and D5 for `incoming_call`.
+    fn decide(&self, call: &Call, question: Question) -> Answer {
+        let streaming = self.settings.config.streaming && self.draining.is_none();
+        let heard = call.heard_ever;
+        match question {
+            _ if call.over.is_some() => Answer::Nothing,
+            _ if call.finished => Answer::Goodbye,
+            _ if call.recording.ended => Answer::HangUp,
+            _ if call.is_claimed() || call.is_recording() => Answer::Record,
+            Question::AfterError => Answer::FallBack(FallbackReason::StreamError),
+            Question::Incoming if call.source == Some(Source::Recording) => Answer::Record,
+            Question::Incoming if streaming => Answer::Connect { greeting: true },
+            Question::StreamEnded if !heard && !call.is_unknown() => Answer::FallBack(FallbackReason::StreamError),
+            Question::StreamEnded if streaming && heard && call.streams.len() < STREAMS_MAX => {
+                Answer::Connect { greeting: false }
+            }
+            Question::Incoming | Question::StreamEnded => Answer::FallBack(FallbackReason::StreamLost),
+        }
+    }
+
+    /// The answer is the recording document: whatever was to bring the call there is done (W5).
+    fn give_recording(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        self.confirm(key, "answer", out);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.step(Cause::Recording);
+            call.watch = None;
+        }
+        self.release_streams(key, out);
+    }
+
+    /// The answer is a stream: it is watched from this moment on (W1, W11).
+    fn give_stream(&mut self, key: CallKey, greeting: bool) {
+        let (now, wait) = (self.now.mono, self.start_wait());
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if !greeting {
+            call.step(Cause::Lost);
+            call.watch = Some(Watch { at: now + limits::BRIDGE_TIME_RECONNECT, kind: WatchKind::Bridge });
+        } else if call.phase == Phase::Announced && call.watch.is_none() {
+            call.watch = Some(Watch { at: now + wait, kind: WatchKind::Start });
+        }
+    }
+
+    fn disarm(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key) {
+            call.watch = None;
+        }
+    }
+
+    /// W1: a greeting is played before the stream starts, so a long one buys time.
+    fn start_wait(&self) -> Duration {
+        let timeout = self.settings.config.stream_start_timeout;
+        timeout.max(self.settings.prompts.get(Role::Greeting).length() + timeout / 2)
+    }
+}
+
+const STREAMS_MAX: usize = limits::STREAMS_PER_CALL_MAX as usize;

@@ -1,0 +1,309 @@
+//! How a fallback reaches its call (W5, W7): one claim, then one of two routes. The answer to a TwiML fetch needs no
+//! request of ours and wins over everything pending; otherwise the live call is updated by REST, and what may be
+//! repeated after which answer is decided here.
+
+use super::pages::Service;
+use super::{Fetch, FetchId, Output, Switchboard, log};
+use crate::call::fallback::{Step, Verdict};
+use crate::call::phase::{Cause, Phase};
+use crate::call::{CallKey, Watch, WatchKind};
+use crate::fetch::{FetchError, FetchResponse};
+use crate::limits;
+use crate::log::{Event, Level, LogLine};
+use crate::prompts::Role;
+use crate::rest::{self, LookUpOutcome, UpdateOutcome};
+use crate::sid::AccountSid;
+use crate::store::FallbackReason;
+use crate::stream::StreamCommand;
+use crate::twiml::Document;
+
+impl Switchboard {
+    /// Whether the store still owes a word on the claim.
+    pub(super) fn claim_is_open(&self, key: CallKey) -> bool {
+        let fallback = self.calls.get(key).and_then(|call| call.fallback.as_ref());
+        fallback.is_some_and(|fallback| matches!(fallback.step, Step::Claiming { .. }))
+    }
+
+    /// The claim is decided; `None` when the store did not say in time.
+    pub(super) fn claim_settled(&mut self, key: CallKey, granted: Option<bool>, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let sid = call.sid;
+        let Some(fallback) = &mut call.fallback else { return };
+        let Step::Claiming { update, .. } = fallback.step else { return };
+        if granted.is_none() {
+            self.counters.claims_blind += 1;
+            log(LogLine::new(Level::Warn, Event::WatchdogBlind).call(sid).reason(fallback.reason), out);
+        }
+        if !update {
+            // The webhook that waits for this is answered next, and that confirms it.
+            fallback.claimed(now);
+        } else if granted == Some(false) {
+            call.fallback = None;
+            call.watch = Some(Watch { at: now + limits::BRIDGE_TIME, kind: WatchKind::Bridge });
+            self.note(sid, "claim_refused", "another process or an earlier fallback has the call", out);
+        } else {
+            fallback.claimed(now);
+            self.fallback_due(key, out);
+        }
+    }
+
+    /// Does what is due of a call's fallback, if anything.
+    pub(super) fn fallback_due(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(fallback) = &mut call.fallback else { return };
+        if fallback.close_socket.take_if(|at| *at <= now && !matches!(fallback.step, Step::Confirmed)).is_some() {
+            self.close_unconfirmed(key, out);
+        }
+        let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
+        match fallback.step {
+            Step::Claiming { until, .. } if until <= now => {
+                self.claim_settled(key, None, out);
+                self.answer_waiting(key, out);
+            }
+            Step::Due { at } if at <= now => self.send_update(key, out),
+            Step::Sent { until, .. } if until <= now => fallback.ambiguous(now),
+            Step::Signs { until } if until <= now => {
+                let verdict = fallback.no_signs(now);
+                self.after(key, verdict, "ambiguous", out);
+            }
+            Step::Agreement { until } if until <= now => {
+                let verdict = fallback.no_agreement(now);
+                self.after(key, verdict, "unknown_call", out);
+            }
+            Step::Failed { again } if again <= now => {
+                fallback.begin_again(now);
+                self.claim(key, out);
+            }
+            Step::Claiming { .. }
+            | Step::Due { .. }
+            | Step::Sent { .. }
+            | Step::Signs { .. }
+            | Step::Agreement { .. }
+            | Step::Failed { .. }
+            | Step::Confirmed => {}
+        }
+    }
+
+    /// What follows an unhappy turn: the next attempt at once where one is due, else a failure that is said aloud.
+    fn after(&mut self, key: CallKey, verdict: Verdict, cause: &str, out: &mut Vec<Output>) {
+        match verdict {
+            Verdict::Continues => self.fallback_due(key, out),
+            Verdict::Hopeless => self.give_up(key, cause, out),
+        }
+    }
+
+    /// Sends the next update, after one more look at whether it is still right (W6).
+    fn send_update(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        self.cancel_if_heard(key, out);
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(fallback) = &mut call.fallback else { return };
+        let Some(twilio) = &self.settings.config.twilio else {
+            return self.give_up(key, "no_credentials", out);
+        };
+        let Some(authorization) = rest::authorization(twilio, fallback.token) else {
+            return self.give_up(key, "unauthorized", out);
+        };
+        let Ok(id) = self.fetches.insert(Fetch::Update(key)) else { return fallback.no_room(now) };
+        fallback.sent(id, now);
+        let document = Document::Record(self.settings.prompts.announcement(Role::Fallback)).to_xml(&call.host);
+        let account = call.account.unwrap_or(twilio.sid);
+        let base = &self.settings.config.twilio_api_base;
+        let request = rest::update_call(base, account, call.sid, authorization, &document);
+        let sid = call.sid;
+        out.push(Output::Fetch { id, request });
+        self.note(sid, "update_sent", "", out);
+    }
+
+    /// A fetch is over.
+    pub(super) fn fetched(&mut self, id: FetchId, result: &Result<FetchResponse, FetchError>, out: &mut Vec<Output>) {
+        let Some(fetch) = self.fetches.remove(id) else { return };
+        let key = match fetch {
+            Fetch::Update(key) => {
+                self.updated(id, key, result, out);
+                key
+            }
+            Fetch::LookUp(key) => {
+                self.looked_up(id, key, result, out);
+                key
+            }
+        };
+        self.index(key);
+    }
+
+    fn updated(
+        &mut self,
+        id: FetchId,
+        key: CallKey,
+        result: &Result<FetchResponse, FetchError>,
+        out: &mut Vec<Output>,
+    ) {
+        let now = self.now.mono;
+        let rest::Answer { outcome, detail } = rest::update_outcome(result);
+        self.use_of_twilio(!matches!(
+            outcome,
+            UpdateOutcome::NotDelivered
+                | UpdateOutcome::Ambiguous
+                | UpdateOutcome::Unauthorized
+                | UpdateOutcome::Misconfigured
+        ));
+        let tokens = self.settings.config.twilio.as_ref().map_or(0, |account| account.auth_tokens.len());
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let sid = call.sid;
+        let Some(fallback) = call.fallback.as_mut() else { return };
+        let awaited = matches!(fallback.step, Step::Sent { id: sent, .. } if sent == id);
+        if outcome == UpdateOutcome::Accepted {
+            return self.confirm(key, "update", out);
+        }
+        if !awaited {
+            return;
+        }
+        let signs = fallback.signs_seen;
+        let verdict = match outcome {
+            UpdateOutcome::Accepted => return,
+            UpdateOutcome::NotDelivered => {
+                fallback.not_delivered(now);
+                Verdict::Continues
+            }
+            UpdateOutcome::Ambiguous if signs => return self.confirm(key, "signs", out),
+            UpdateOutcome::Ambiguous => {
+                fallback.ambiguous(now);
+                Verdict::Continues
+            }
+            UpdateOutcome::CallGone => {
+                fallback.gone(now);
+                Verdict::Continues
+            }
+            UpdateOutcome::Unauthorized => fallback.unauthorized(tokens, now),
+            UpdateOutcome::Misconfigured => fallback.hopeless(now),
+        };
+        self.note(sid, "update_failed", &detail, out);
+        if outcome == UpdateOutcome::CallGone && self.calls.get(key).is_some_and(|call| call.stopped) {
+            return self.end_call(key, None, None, out);
+        }
+        self.cancel_if_heard(key, out);
+        match verdict {
+            Verdict::Continues => self.fallback_due(key, out),
+            Verdict::Hopeless => self.give_up(key, &detail, out),
+        }
+    }
+
+    /// No update will help: loud, and the socket is closed so that Twilio asks `stream_ended` (the second route).
+    fn give_up(&mut self, key: CallKey, cause: &str, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let sid = call.sid;
+        let Some(fallback) = &mut call.fallback else { return };
+        fallback.hopeless(self.now.mono);
+        let line =
+            LogLine::new(Level::Error, Event::WatchdogRedirectFail).call(sid).reason(fallback.reason).cause(cause);
+        call.trouble = Some(format!("update failed: {cause}"));
+        self.counters.fallbacks_failed += 1;
+        log(line, out);
+        self.note(sid, "update_given_up", cause, out);
+        self.close_unconfirmed(key, out);
+    }
+
+    /// Closes the socket of a call whose update is not confirmed, never before one was tried (W7).
+    fn close_unconfirmed(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let Some(link) = self.calls.get_mut(key).and_then(|call| call.link.as_mut()) else { return };
+        if !link.closed_by_us {
+            link.closed_by_us = true;
+            out.push(Output::Command { id: link.id, command: StreamCommand::Close });
+        }
+    }
+
+    /// `stop`, a close that is not ours, `stream-stopped`: an update that may have been applied was (W7).
+    pub(super) fn sign_of_update(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
+        match fallback.step {
+            Step::Signs { .. } => self.confirm(key, "signs", out),
+            Step::Sent { .. } => fallback.signs_seen = true,
+            Step::Claiming { .. }
+            | Step::Due { .. }
+            | Step::Agreement { .. }
+            | Step::Failed { .. }
+            | Step::Confirmed => {}
+        }
+    }
+
+    /// The caller is being recorded: by an accepted update, an answer given, or a recording that called back (W5).
+    pub(super) fn confirm(&mut self, key: CallKey, route: &'static str, out: &mut Vec<Output>) {
+        let now = self.now;
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let sid = call.sid;
+        let Some(fallback) = call.fallback.as_mut().filter(|fallback| !fallback.is_confirmed()) else { return };
+        fallback.step = Step::Confirmed;
+        let (reason, at, how_far) = (fallback.reason, fallback.at, fallback.how_far.clone());
+        call.watch = None;
+        call.step(Cause::Recording);
+        self.counters.fallbacks_confirmed += 1;
+        let mut line = LogLine::new(Level::Info, Event::WatchdogRedirectOk).call(sid).reason(reason).detail(route);
+        line.ms = u64::try_from(now.unix.0.saturating_sub(at.0)).ok();
+        log(line, out);
+        self.note(sid, "fallback_confirmed", route, out);
+        let mut fact = self.fact(sid);
+        fact.fallback = Some((at, reason));
+        fact.how_far = Some(how_far);
+        self.write(fact, out);
+        self.release_streams(key, out);
+    }
+
+    /// W11: nothing followed the end of a stream; Twilio is asked whether the call still lives.
+    pub(super) fn look_up(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if call.over.is_some() || call.is_recording() || call.is_claimed() || call.look_up.is_some() {
+            return;
+        }
+        let Some(twilio) = &self.settings.config.twilio else {
+            let line = LogLine::new(Level::Warn, Event::WatchdogRedirectFail).call(call.sid).cause("no_credentials");
+            return log(line.detail("development mode: Twilio cannot be asked whether the call still lives"), out);
+        };
+        let room = self.fetches.insert(Fetch::LookUp(key));
+        let (Ok(id), Some(authorization)) = (room, rest::authorization(twilio, 0)) else {
+            call.watch = Some(Watch { at: self.now.mono + limits::NO_ROOM_WAIT, kind: WatchKind::Bridge });
+            return;
+        };
+        call.look_up = Some(id);
+        let account: AccountSid = call.account.unwrap_or(twilio.sid);
+        let request = rest::look_up_call(&self.settings.config.twilio_api_base, account, call.sid, authorization);
+        out.push(Output::Fetch { id, request });
+    }
+
+    /// The answer to a look-up. Where Twilio could not be asked, the call counts as alive: silence is worse than an
+    /// update that finds nobody.
+    fn looked_up(
+        &mut self,
+        id: FetchId,
+        key: CallKey,
+        result: &Result<FetchResponse, FetchError>,
+        out: &mut Vec<Output>,
+    ) {
+        let rest::Answer { outcome, detail } = rest::look_up_outcome(result);
+        self.use_of_twilio(!matches!(outcome, LookUpOutcome::Failed { .. } | LookUpOutcome::Unauthorized));
+        let Some(call) = self.calls.get_mut(key).filter(|call| call.look_up == Some(id)) else { return };
+        call.look_up = None;
+        let (sid, stopped) = (call.sid, call.stopped);
+        let settled = call.watch.is_some() || call.is_heard() || matches!(call.phase, Phase::Recording | Phase::Ended);
+        self.note(sid, "looked_up", &detail, out);
+        match outcome {
+            LookUpOutcome::Over { status, duration } => self.end_call(key, Some(status), duration, out),
+            LookUpOutcome::NotFound if stopped => self.end_call(key, None, None, out),
+            // A new stream or document came while Twilio was asked: that one has a watch of its own.
+            _ if settled => {}
+            LookUpOutcome::Alive
+            | LookUpOutcome::NotFound
+            | LookUpOutcome::Unauthorized
+            | LookUpOutcome::Failed { .. } => {
+                self.fall_back(key, FallbackReason::StreamLost, None, true, out);
+            }
+        }
+    }
+
+    fn use_of_twilio(&mut self, well: bool) {
+        if self.twilio != Service::Disabled {
+            self.twilio.used(well, self.now.mono);
+        }
+    }
+}

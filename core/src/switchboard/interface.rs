@@ -1,0 +1,150 @@
+//! What goes into a switchboard and what comes out.
+
+use crate::config::Config;
+use crate::fetch::{FetchError, FetchRequest, FetchResponse};
+use crate::http::{Request, Response};
+use crate::key::Key;
+use crate::log::LogLine;
+use crate::prompts::Prompts;
+use crate::store::{StoreAnswer, StoreCommand, StoreError};
+use crate::stream::{MediaStream, StreamCommand, StreamReport};
+use core::time::Duration;
+
+/// Marker of [`RequestId`].
+#[derive(Debug)]
+pub struct RequestKind;
+/// Marker of [`FetchId`].
+#[derive(Debug)]
+pub struct FetchKind;
+/// Marker of [`StoreId`].
+#[derive(Debug)]
+pub struct StoreKind;
+/// Marker of [`StreamId`].
+#[derive(Debug)]
+pub struct StreamKind;
+
+/// A request that waits for its answer.
+pub type RequestId = Key<RequestKind>;
+/// An HTTP request of ours under way.
+pub type FetchId = Key<FetchKind>;
+/// A database command under way.
+pub type StoreId = Key<StoreKind>;
+/// An open WebSocket.
+pub type StreamId = Key<StreamKind>;
+
+/// What a switchboard is made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration.
+    pub config: Config,
+    /// What callers are told.
+    pub prompts: Prompts,
+    /// This process, in rows and claims: unique among all that share a database.
+    pub node: String,
+    /// Random bytes: the stream-token key of development mode, where there is no auth token to derive one from.
+    pub development_key: [u8; 32],
+    /// `smol` or `tokio`, for `/version`.
+    pub runtime: &'static str,
+    /// Whether TRACE lines are printed.
+    pub trace: bool,
+}
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A request arrived, whole. Its id comes from [`super::Switchboard::admit`].
+    Request {
+        /// The id.
+        id: RequestId,
+        /// The request.
+        request: Request,
+    },
+    /// A fetch is over; exactly once per [`Output::Fetch`].
+    Fetched {
+        /// The id.
+        id: FetchId,
+        /// What came of it.
+        result: Result<FetchResponse, FetchError>,
+    },
+    /// A database command is over; exactly once per [`Output::Store`].
+    Stored {
+        /// The id.
+        id: StoreId,
+        /// What came of it.
+        result: Result<StoreAnswer, StoreError>,
+    },
+    /// A stream reports. `StreamReport::Ended` comes exactly once per [`Output::Upgrade`], whatever becomes of the
+    /// socket or its task, and last.
+    Stream {
+        /// The id.
+        id: StreamId,
+        /// The report.
+        report: StreamReport,
+    },
+    /// The process was asked to stop.
+    Drain,
+}
+
+/// What the runtime does.
+#[derive(Debug)]
+#[must_use]
+pub enum Output {
+    /// Answer a request. Exactly one of this and [`Output::Upgrade`] comes per request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The answer.
+        response: Response,
+    },
+    /// Answer a request with 101 and run this machine on its socket.
+    Upgrade {
+        /// Which request.
+        id: RequestId,
+        /// The stream's id from now on.
+        stream: StreamId,
+        /// Its machine.
+        machine: Box<MediaStream>,
+    },
+    /// Perform an HTTP request.
+    Fetch {
+        /// For the answer.
+        id: FetchId,
+        /// What to ask.
+        request: FetchRequest,
+    },
+    /// Perform a database command; an answer later than `timeout` comes too late.
+    Store {
+        /// For the answer.
+        id: StoreId,
+        /// What to do.
+        command: StoreCommand,
+        /// How long it may take, waiting for a connection included.
+        timeout: Duration,
+    },
+    /// Hand a command to a stream's task, without waiting.
+    Command {
+        /// Which stream.
+        id: StreamId,
+        /// The command.
+        command: StreamCommand,
+    },
+    /// Print a log line.
+    Log(Box<LogLine>),
+}
+
+/// Too much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overloaded;
+
+/// How much of everything a switchboard holds: for `/metrics`, and for tests that look for leaks (I5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Gauges {
+    pub calls: usize,
+    pub live_calls: usize,
+    pub streams: usize,
+    pub requests: usize,
+    pub fetches: usize,
+    pub unwritten_facts: usize,
+    pub fallbacks_under_way: usize,
+}
