@@ -14,6 +14,7 @@
 //! forger, who has no key for any of them.
 
 use crate::form::{Form, push_percent};
+use crate::http::{Method, Request};
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,6 +39,23 @@ pub enum Payload<'a> {
     Form(&'a Form),
     /// Any other body: the URL must carry its SHA-256 as `bodySHA256`.
     Body(&'a [u8]),
+}
+
+impl<'a> Payload<'a> {
+    /// What a request carries. `form` is its body read as a form; it counts when the content type says so, or when
+    /// there is no body.
+    #[must_use]
+    pub fn of(request: &'a Request, form: &'a Form) -> Self {
+        match request.method {
+            Method::Get | Method::Head => Self::Nothing,
+            Method::Post | Method::Put | Method::Delete | Method::Options | Method::Patch => {
+                let content_type = request.headers.get("content-type").unwrap_or_default();
+                let essence = content_type.split(';').next().unwrap_or_default().trim();
+                let is_form = essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+                if is_form || request.body.is_empty() { Self::Form(form) } else { Self::Body(&request.body) }
+            }
+        }
+    }
 }
 
 /// Whether `signature` (the header's value) was made with one of `tokens` for this URL and payload.

@@ -102,11 +102,12 @@ impl PublicHost {
         bare.trim_matches(|sign: char| sign == '/' || sign.is_whitespace()).parse()
     }
 
-    /// The host a request names: the first of `X-Forwarded-Host`, else `Host`; `None` where that is no host name.
+    /// The host a request names: the first of `X-Forwarded-Host`, else `Host`; one that is no host name does not count.
     #[must_use]
     pub fn from_headers(headers: &Headers) -> Option<Self> {
-        let named = headers.get("x-forwarded-host").or_else(|| headers.get("host"))?;
-        named.split(',').next()?.trim().parse().ok()
+        ["x-forwarded-host", "host"]
+            .into_iter()
+            .find_map(|name| headers.get(name)?.split(',').next()?.trim().parse().ok())
     }
 
     /// The `https` URL of a path.

@@ -85,6 +85,29 @@ fn a_body_without_its_hash_is_refused_though_the_url_is_signed() {
 }
 
 #[test]
+fn what_a_request_carries_is_told_by_its_method_and_content_type() {
+    let kind = |method, content_type: &str, body: &'static str| {
+        let request = Request {
+            method,
+            target: "/".to_owned(),
+            headers: [("Content-Type", content_type)].into_iter().collect(),
+            body: body.into(),
+            peer: core::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        match Payload::of(&request, &Form::parse(body.as_bytes())) {
+            Payload::Nothing => "nothing",
+            Payload::Form(_) => "form",
+            Payload::Body(_) => "body",
+        }
+    };
+    assert_eq!(kind(Method::Get, "application/x-www-form-urlencoded", "a=b"), "nothing");
+    assert_eq!(kind(Method::Post, "Application/X-WWW-Form-Urlencoded; charset=UTF-8", "a=b"), "form");
+    assert_eq!(kind(Method::Post, "application/json", "{}"), "body");
+    assert_eq!(kind(Method::Post, "", "a=b"), "body");
+    assert_eq!(kind(Method::Post, "", ""), "form");
+}
+
+#[test]
 fn names_sort_before_values_are_appended() {
     let pairs = [&P[..], &[("Reason", "Participant"), ("ReasonConferenceEnded", "test")]].concat();
     assert!(accepts(U, &pairs, "vOEb5UThFn24KEfnOFLQY2AE5FY="));

@@ -130,10 +130,11 @@ fn a_pasted_setting_loses_its_scheme_and_slashes_but_not_a_path() {
 }
 
 #[test]
-fn the_forwarded_host_wins_over_the_host_and_nonsense_is_none() {
+fn the_forwarded_host_wins_over_the_host_and_nonsense_does_not_count() {
     let headers = |lines: &[(&str, &str)]| PublicHost::from_headers(&lines.iter().copied().collect());
     assert_eq!(headers(&[("Host", "in:80"), ("X-Forwarded-Host", "out.example, in")]), "out.example".parse().ok());
     assert_eq!(headers(&[("Host", "in:80")]), "in:80".parse().ok());
+    assert_eq!(headers(&[("Host", "in:80"), ("X-Forwarded-Host", "a b")]), "in:80".parse().ok());
     assert_eq!(headers(&[("Host", "a/\"b")]), None);
     assert_eq!(headers(&[]), None);
 }
