@@ -3,6 +3,7 @@
 pub mod audio;
 pub mod call;
 pub mod config;
+pub mod far_end;
 pub mod fetch;
 pub mod form;
 pub mod http;

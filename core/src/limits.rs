@@ -182,3 +182,15 @@ pub const ERROR_CODE_CHARS_MAX: usize = 32;
 pub const LOGGED_PATH_CHARS_MAX: usize = 128;
 /// Distinct streams one call may start in all; Twilio opens one per `<Connect>`. More are refused.
 pub const STREAMS_SEEN_MAX: usize = 16;
+
+/// Twilio's ceiling on one request of a call, repeats included; the simulated far end keeps it.
+pub const FAR_END_REQUEST_TIME: Duration = Duration::from_secs(15);
+/// Bytes of a TwiML document; Twilio refuses a longer one with 11750.
+pub const FAR_END_TWIML_BYTES_MAX: usize = 64 * 1024;
+/// Twilio ends a call after this.
+pub const FAR_END_CALL_TIME: Duration = Duration::from_secs(4 * 60 * 60);
+/// Requests of one simulated call under way; one more is not sent and noted as 15002. A call has one request for a
+/// document and a handful of callbacks.
+pub const FAR_END_REQUESTS_MAX: usize = 64;
+/// Outputs after which a simulated call that is late leaves the rest of its frames due.
+pub const FAR_END_OUTPUTS_PER_TURN_MAX: usize = 48;

@@ -1,0 +1,160 @@
+//! REST requests on a live call.
+
+use super::*;
+use crate::http::Method;
+use crate::secret::Secret;
+
+const MOVED: &str = "<Record action=\"https://h/handle_recording\" playBeep=\"false\"/>";
+
+fn desk_with(first: &'static str) -> Desk {
+    let desk = Desk::new(Plan::default(), move |path, request| match path {
+        "/incoming_call" => twiml(first),
+        "/never" => None,
+        _ => application(path, request),
+    });
+    desk.dial()
+}
+
+#[test]
+fn an_update_interrupts_every_verb_at_once() {
+    for (first, wait) in [
+        ("<Play>https://h/a.wav</Play>", 1_000),
+        ("<Say>A text that takes some seconds to say</Say>", 1_000),
+        ("<Pause length=\"60\"/>", 1_000),
+        ("<Redirect>https://h/never</Redirect>", 1_000),
+        ("<Record action=\"https://h/never\"/>", 200),
+        ("<Record action=\"https://h/never\"/>", 2_000),
+        (GREET_AND_STREAM, 3_020),
+        (GREET_AND_STREAM, 3_100),
+        (GREET_AND_STREAM, 5_000),
+    ] {
+        let mut desk = desk_with(first);
+        desk.wait(Duration::from_millis(wait));
+        assert_eq!(desk.update(MOVED), 200, "{first}");
+        assert_eq!((desk.far.ledger().heard(), desk.socket), (Some(Heard::Recording), None), "{first}");
+        assert_eq!(desk.bodies("/stream_ended").len(), 0, "the action of an interrupted verb is not asked");
+        // Silence ends the recording after the four seconds of the message and five more.
+        desk.wait(Duration::from_millis(8_900));
+        assert_eq!(desk.far.ledger().heard(), Some(Heard::Recording), "{first} at {wait} ms");
+        let (ledger, requests) = desk.end();
+        assert_eq!(bodies(&requests, "/handle_recording").len(), 1);
+        assert_eq!((ledger.updates.len(), ledger.documents[1].from.as_deref()), (1, None));
+        let unanswered = if first.starts_with("<Redirect>") { vec![11205] } else { vec![] };
+        assert_eq!(codes(&ledger), unanswered, "{first}");
+    }
+}
+
+#[test]
+fn a_running_stream_says_stop_before_an_update_closes_it_unless_planned_otherwise() {
+    for stop_on_update in [true, false] {
+        let mut desk = Desk::new(Plan { stop_on_update, ..Plan::default() }, application).dial();
+        desk.wait_seconds(5);
+        desk.update(MOVED);
+        assert_eq!(desk.sent.last().expect("messages").contains("\"event\":\"stop\""), stop_on_update);
+        assert_eq!(desk.closed, ["closed"]);
+        assert!(desk.bodies("/stream_status")[1].contains("stream-stopped"));
+    }
+}
+
+#[test]
+fn an_update_of_a_recording_starts_a_second_one() {
+    let mut desk = desk_with(MOVED);
+    desk.wait_seconds(2);
+    desk.update(MOVED);
+    desk.wait_seconds(1);
+    let recordings = &desk.far.ledger().recordings;
+    assert_eq!((recordings.len(), recordings[0].to, recordings[1].to), (2, Some(recordings[1].from), None));
+    assert_ne!(recordings[0].recording, recordings[1].recording);
+}
+
+#[test]
+fn record_by_update_needs_an_absolute_action() {
+    for document in ["<Record/>", "<Record action=\"/handle_recording\"/>"] {
+        let mut desk = desk_with("<Pause length=\"60\"/>");
+        desk.wait_seconds(1);
+        assert_eq!(desk.update(document), 200);
+        assert_eq!((codes(desk.far.ledger()), desk.far.ledger().heard()), (vec![11100], Some(Heard::Failure)));
+    }
+    let mut desk = desk_with("<Record action=\"/handle_recording\"/>");
+    desk.wait_seconds(60);
+    assert_eq!((codes(desk.far.ledger()), desk.bodies("/handle_recording").len()), (vec![], 1));
+}
+
+#[test]
+fn a_document_that_cannot_be_parsed_is_accepted_and_then_fails() {
+    let mut desk = desk_with("<Pause length=\"60\"/>");
+    let mut out = Vec::new();
+    let answer = desk.far.rest_update(desk.now, "Twiml=%3CResponse%2F%3E", &mut out);
+    assert_eq!((answer.status, codes(desk.far.ledger())), (200, vec![12100]));
+}
+
+#[test]
+fn only_a_call_in_progress_can_be_changed() {
+    let code = |answer: &FetchResponse| {
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        (answer.status, body["code"].as_u64())
+    };
+    let mut out = Vec::new();
+    let mut ringing = Desk::new(Plan::default(), |_, _| None).dial();
+    let answer = ringing.far.rest_update(ringing.now, "Status=completed", &mut out);
+    assert_eq!(code(&answer), (400, Some(21220)));
+    for (forgotten_when_over, expected) in [(false, (400, Some(21220))), (true, (404, Some(20404)))] {
+        let plan = Plan { forgotten_when_over, ..Plan::default() };
+        let mut desk = Desk::new(plan, |_, _| twiml("<Hangup/>")).dial();
+        assert!(desk.far.is_over());
+        let answer = desk.far.rest_update(desk.now, "Status=completed", &mut out);
+        assert_eq!(code(&answer), expected);
+        assert_eq!(desk.far.rest_look_up().status, if forgotten_when_over { 404 } else { 200 });
+    }
+}
+
+#[test]
+fn an_update_is_read_strictly() {
+    let long = format!("Twiml={}", "x".repeat(limits::REST_TWIML_CHARS_MAX + 1));
+    for form in ["", "Twiml=a&Url=https://h/", "Status=ringing", "Foo=1", "Twiml=%", "Url=nowhere", long.as_str()] {
+        let mut desk = desk_with("<Pause length=\"60\"/>");
+        let mut out = Vec::new();
+        let answer = desk.far.rest_update(desk.now, form, &mut out);
+        assert_eq!((answer.status, desk.far.ledger().updates.len()), (400, 0), "{form}");
+    }
+    let mut desk = desk_with("<Pause length=\"60\"/>");
+    let mut out = Vec::new();
+    let answer = desk.far.rest_update(desk.now, "Url=https%3A%2F%2Fh%2Fstream_ended&Method=POST", &mut out);
+    desk.perform(out);
+    assert_eq!((answer.status, desk.far.ledger().heard()), (200, Some(Heard::Goodbye)));
+    let answer = desk.far.rest_update(desk.now, "Status=completed", &mut Vec::new());
+    assert_eq!((answer.status, desk.far.ledger().ended.map(|(_, by)| by)), (200, Some(EndedBy::Rest)));
+}
+
+#[test]
+fn a_rest_request_needs_the_right_path_and_credentials() {
+    let mut desk = desk_with("<Pause length=\"60\"/>");
+    let account = "/2010-04-01/Accounts/AC0000000000000000000000000000000a";
+    let call = format!("{account}/Calls/CA0000000000000000000000000000000c.json");
+    // The base64 of AC0000000000000000000000000000000a:12345.
+    let right = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwYToxMjM0NQ==";
+    let other = format!("{account}/Calls/CA00000000000000000000000000000000.json");
+    for (method, path, authorization, status) in [
+        (Method::Get, call.as_str(), Some(right), 200),
+        (Method::Post, call.as_str(), Some(right), 400),
+        (Method::Get, call.as_str(), None, 401),
+        (Method::Get, call.as_str(), Some("Basic QUM6MTIzNDU="), 401),
+        (Method::Get, other.as_str(), Some(right), 404),
+        (Method::Get, account, Some(right), 404),
+        (Method::Delete, call.as_str(), Some(right), 405),
+    ] {
+        let request = FetchRequest {
+            method,
+            url: format!("https://api.twilio.com{path}"),
+            headers: Vec::new(),
+            authorization: authorization.map(Secret::new),
+            body: Default::default(),
+            timeout: limits::REST_TIME,
+            response_bytes_max: limits::REST_BYTES_MAX,
+        };
+        assert_eq!(desk.far.rest(desk.now, &request, &mut Vec::new()).status, status, "{method:?} {path}");
+    }
+    let body: serde_json::Value = serde_json::from_slice(&desk.far.rest_look_up().body).expect("JSON");
+    assert_eq!((body["status"].as_str(), body["caller_name"].as_str()), (Some("in-progress"), Some("ישראל ישראלי")));
+    assert_eq!(rest_call(&format!("http://127.0.0.1:1{call}")), Some((desk.far.line.account, desk.far.line.call)));
+}
