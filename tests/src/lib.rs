@@ -1,1 +1,3 @@
-//! Under construction.
+//! Harness of the integration tests: the world in virtual time, throwaway databases, simulated calls.
+
+pub mod world;

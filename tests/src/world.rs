@@ -1,0 +1,482 @@
+//! The world in virtual time: one switchboard with its streams, simulated calls at its far end, a network, a database
+//! and Twilio's REST interface between them. One thread, one clock, no socket.
+//!
+//! The world is stricter than a real one: it steps exactly to the next event or deadline and never a tick later, so a
+//! machine that forgets to say when it wants to be woken is found out. Everything is deterministic: the same script
+//! gives the same log lines in the same order (I10).
+
+mod database;
+mod network;
+
+pub use database::{DatabaseFault, SimulatedDatabase};
+pub use network::RestFault;
+
+use callwarden_core::config::Config;
+use callwarden_core::far_end::{AskId, FarEnd, FarInput, FarOutput, Ledger, Line, MediaId, Plan, SocketId};
+use callwarden_core::http::{Method, Request, Response};
+use callwarden_core::limits;
+use callwarden_core::log::{Event, LogLine};
+use callwarden_core::prompts::Prompts;
+use callwarden_core::secret::Secret;
+use callwarden_core::sid::{AccountSid, CallSid};
+use callwarden_core::store::{StoreAnswer, StoreError};
+use callwarden_core::stream::{MediaStream, StreamCommand, StreamOutput};
+use callwarden_core::switchboard::{FetchId, Input, Output, RequestId, Settings, StoreId, StreamId, Switchboard};
+use callwarden_core::time::{Instant, Now, UnixMillis};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// The auth token of the simulated account.
+pub const AUTH_TOKEN: &str = "virtual-auth-token";
+/// The public host of the simulated deployment.
+pub const HOST: &str = "calls.example.com";
+/// One way through the simulated network.
+pub const LATENCY: Duration = Duration::from_millis(10);
+/// A run that takes more steps than this is stuck.
+const STEPS_MAX: usize = 2_000_000;
+
+/// Who asked the switchboard for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Call(usize, AskId),
+    Media(usize, MediaId),
+    Socket(usize, SocketId),
+    Script(usize),
+}
+
+/// Something on its way.
+#[derive(Debug)]
+enum InTransit {
+    ToServer(Asker, Box<Request>),
+    Answered(usize, AskId, Box<Response>),
+    MediaAnswered(usize, MediaId, Box<Response>),
+    SocketOpened(usize, SocketId),
+    SocketRefused(usize, SocketId, u16),
+    ToStream(StreamId, String),
+    StreamEnded(StreamId, callwarden_core::stream::Ended),
+    ToFarEnd(usize, SocketId, String),
+    ClosedByServer(usize, SocketId, u16),
+    Stored(StoreId, Result<StoreAnswer, StoreError>),
+    Fetched(FetchId, Result<callwarden_core::fetch::FetchResponse, callwarden_core::fetch::FetchError>),
+    Update(FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
+}
+
+struct Socket {
+    machine: MediaStream,
+    peer: Option<(usize, SocketId)>,
+}
+
+/// A simulated deployment and its calls.
+pub struct World {
+    /// The present.
+    pub now: Now,
+    /// The machine under test.
+    pub switchboard: Switchboard,
+    /// The calls, in order of [`World::call`].
+    pub calls: Vec<FarEnd>,
+    /// The database.
+    pub database: SimulatedDatabase,
+    /// What becomes of the next REST requests, one each; afterwards [`World::rest_always`].
+    pub rest_next: VecDeque<RestFault>,
+    /// What becomes of every other REST request.
+    pub rest_always: RestFault,
+    /// Every REST request the server made: when, method, URL.
+    pub rest_log: Vec<(Instant, Method, String)>,
+    /// Every log line.
+    pub log: Vec<(Instant, LogLine)>,
+    /// Answers to requests of [`World::request`].
+    pub answers: Vec<Option<Response>>,
+    ended: BTreeMap<usize, Ledger>,
+    sockets: BTreeMap<StreamId, Socket>,
+    of_request: BTreeMap<RequestId, Asker>,
+    transit: BTreeMap<(Instant, u64), InTransit>,
+    serial: u64,
+    steps: usize,
+}
+
+/// The ordinary configuration of a world: an account, a public host, short prompts.
+#[must_use]
+pub fn settings(more: &[(&str, &str)]) -> Settings {
+    let account = AccountSid::from_number(1).to_string();
+    let base = [
+        ("TWILIO_ACCOUNT_SID", account.as_str()),
+        ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
+        ("DATABASE_URL", "postgres://virtual/virtual"),
+        ("PUBLIC_HOST", HOST),
+        ("GREETING_TEXT", ""),
+    ];
+    let pairs = base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let pairs: BTreeMap<String, String> = pairs.collect();
+    let config = Config::from_pairs(pairs).expect("a valid configuration");
+    let prompts = Prompts::new(&config, |_| None).expect("no prompt files");
+    Settings { config, prompts, node: "node-1".into(), development_key: [7; 32], runtime: "virtual", trace: false }
+}
+
+impl World {
+    /// A deployment with the ordinary configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(settings(&[]))
+    }
+
+    /// A deployment with these settings.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
+        let now = Now { mono: Instant::from_millis(1_000), unix: UnixMillis(1_795_000_000_000) };
+        let mut out = Vec::new();
+        let switchboard = Switchboard::new(now, settings, &mut out);
+        let mut world = Self {
+            now,
+            switchboard,
+            calls: Vec::new(),
+            database: SimulatedDatabase::default(),
+            rest_next: VecDeque::new(),
+            rest_always: RestFault::None,
+            rest_log: Vec::new(),
+            log: Vec::new(),
+            answers: Vec::new(),
+            ended: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            of_request: BTreeMap::new(),
+            transit: BTreeMap::new(),
+            serial: 0,
+            steps: 0,
+        };
+        world.perform(out);
+        world.run_for(Duration::from_millis(100));
+        world
+    }
+
+    /// Starts a call and says which it is.
+    pub fn call(&mut self, plan: Plan) -> usize {
+        let number = 0x100 + self.calls.len() as u128;
+        let line = Line::to_server(
+            &format!("https://{HOST}"),
+            AccountSid::from_number(1),
+            CallSid::from_number(number),
+            Some(Secret::new(AUTH_TOKEN)),
+        );
+        let mut far = FarEnd::new(line, plan);
+        let mut out = Vec::new();
+        far.start(self.now, &mut out);
+        let index = self.calls.len();
+        self.calls.push(far);
+        self.perform_far(index, out);
+        index
+    }
+
+    /// The identifier of a call.
+    #[must_use]
+    pub fn sid(&self, call: usize) -> CallSid {
+        self.calls[call].line().call
+    }
+
+    /// What the caller experienced so far.
+    #[must_use]
+    pub fn ledger(&self, call: usize) -> &Ledger {
+        self.ended.get(&call).unwrap_or_else(|| self.calls[call].ledger())
+    }
+
+    /// Sends a request of the script's own; its answer will be in [`World::answers`] at the returned place.
+    pub fn request(&mut self, request: Request) -> usize {
+        self.answers.push(None);
+        let place = self.answers.len() - 1;
+        self.send(Duration::ZERO, InTransit::ToServer(Asker::Script(place), Box::new(request)));
+        place
+    }
+
+    /// Runs until a call has ended and everything about it is settled.
+    pub fn run_to_the_end_of(&mut self, call: usize) -> &Ledger {
+        self.run_until(Duration::from_secs(6 * 3600), |world| world.ended.contains_key(&call));
+        &self.ended[&call]
+    }
+
+    /// Runs until `done`; panics when that has not come within `limit`.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
+        let end = self.now.mono + limit;
+        while !done(self) {
+            assert!(self.next_event().is_some_and(|at| at <= end), "it did not come about within {limit:?}");
+            self.step();
+        }
+    }
+
+    /// Runs for so long.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        while self.next_event().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.go_to(end);
+    }
+
+    /// The log lines of a call with this event.
+    #[must_use]
+    pub fn lines(&self, call: usize, event: Event) -> Vec<&LogLine> {
+        let sid = self.sid(call);
+        self.log.iter().map(|(_, line)| line).filter(|line| line.event == event && line.call_sid == Some(sid)).collect()
+    }
+
+    /// When a call's first line with this event was logged.
+    #[must_use]
+    pub fn logged_at(&self, call: usize, event: Event) -> Option<Instant> {
+        let sid = self.sid(call);
+        let found = self.log.iter().find(|(_, line)| line.event == event && line.call_sid == Some(sid));
+        found.map(|(at, _)| *at)
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let transit = self.transit.first_key_value().map(|((at, _), _)| *at);
+        let far = self.calls.iter().filter_map(FarEnd::next_timeout);
+        let sockets = self.sockets.values().filter_map(|socket| socket.machine.next_timeout());
+        transit.into_iter().chain(far).chain(sockets).chain(self.switchboard.next_timeout()).min()
+    }
+
+    /// Goes to the next event or deadline and does what is due then: first what arrives, then what the far ends do,
+    /// then the streams' and the switchboard's deadlines.
+    fn step(&mut self) {
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "the world is stuck: some deadline does not move");
+        let Some(at) = self.next_event() else { return };
+        self.go_to(at);
+        let now = self.now;
+        if let Some(entry) = self.transit.first_entry().filter(|entry| entry.key().0 <= now.mono) {
+            let event = entry.remove();
+            return self.arrive(event);
+        }
+        if let Some(index) = self.calls.iter().position(|far| far.next_timeout().is_some_and(|at| at <= now.mono)) {
+            let mut out = Vec::new();
+            self.calls[index].handle_timeout(now, &mut out);
+            return self.perform_far(index, out);
+        }
+        let due = |socket: &Socket| socket.machine.next_timeout().is_some_and(|at| at <= now.mono);
+        if let Some(id) = self.sockets.iter().find(|(_, socket)| due(socket)).map(|(id, _)| *id) {
+            return self.with_socket(id, |machine, now, out| machine.handle_timeout(now, out));
+        }
+        let mut out = Vec::new();
+        self.switchboard.handle_timeout(now, &mut out);
+        self.perform(out);
+    }
+
+    fn go_to(&mut self, at: Instant) {
+        let passed = at.since(self.now.mono);
+        self.now.mono = self.now.mono.max(at);
+        self.now.unix = self.now.unix + passed;
+        // Milliseconds would lose what is shorter: the Unix time follows the monotonic one exactly.
+        self.now.unix = UnixMillis(1_795_000_000_000 + i64::try_from(self.now.mono.as_micros() / 1_000).unwrap_or(0));
+    }
+
+    fn send(&mut self, delay: Duration, event: InTransit) {
+        self.serial += 1;
+        self.transit.insert((self.now.mono + delay, self.serial), event);
+    }
+
+    fn arrive(&mut self, event: InTransit) {
+        let now = self.now;
+        let mut out = Vec::new();
+        match event {
+            InTransit::ToServer(asker, request) => {
+                let id = self.switchboard.admit().expect("room for a request");
+                self.of_request.insert(id, asker);
+                self.switchboard.handle(now, Input::Request { id, request: *request }, &mut out);
+            }
+            InTransit::Stored(id, result) => self.switchboard.handle(now, Input::Stored { id, result }, &mut out),
+            InTransit::Fetched(id, result) => self.switchboard.handle(now, Input::Fetched { id, result }, &mut out),
+            InTransit::Update(id, request, fault) => return self.twilio_is_asked(id, &request, fault),
+            InTransit::ToStream(id, text) => {
+                return self.with_socket(id, |machine, now, out| machine.text(now, &text, out));
+            }
+            InTransit::StreamEnded(id, how) => {
+                self.with_socket(id, |machine, now, out| machine.ended(now, &how, out));
+                self.sockets.remove(&id);
+                return;
+            }
+            InTransit::Answered(call, id, response) => {
+                let result = Ok(network::fetched(&response));
+                return self.far_input(call, FarInput::Answered { id, result });
+            }
+            InTransit::MediaAnswered(call, id, response) => {
+                let length = callwarden_core::audio::duration(&response.body);
+                let result = length.ok_or_else(|| format!("status {}", response.status));
+                return self.far_input(call, FarInput::MediaFetched { id, result });
+            }
+            InTransit::SocketOpened(call, id) => return self.far_input(call, FarInput::SocketOpened { id }),
+            InTransit::SocketRefused(call, id, status) => {
+                return self.far_input(call, FarInput::SocketFailed { id, status: Some(status) });
+            }
+            InTransit::ToFarEnd(call, id, text) => {
+                return self.far_input(call, FarInput::SocketText { id, text: &text });
+            }
+            InTransit::ClosedByServer(call, id, code) => {
+                return self.far_input(call, FarInput::SocketClosed { id, code: Some(code) });
+            }
+        }
+        self.perform(out);
+    }
+
+    fn far_input(&mut self, call: usize, input: FarInput<'_>) {
+        let mut out = Vec::new();
+        self.calls[call].handle(self.now, input, &mut out);
+        self.perform_far(call, out);
+    }
+
+    fn with_socket(&mut self, id: StreamId, act: impl FnOnce(&mut MediaStream, Instant, &mut Vec<StreamOutput>)) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let mut out = Vec::new();
+        act(&mut socket.machine, self.now.mono, &mut out);
+        let peer = socket.peer;
+        let mut reports = Vec::new();
+        for output in out {
+            match (output, peer) {
+                (StreamOutput::Report(report), _) => reports.push(report),
+                (StreamOutput::Log(line), _) => self.log.push((self.now.mono, *line)),
+                (StreamOutput::Send(text), Some((call, far))) => {
+                    self.send(LATENCY, InTransit::ToFarEnd(call, far, text));
+                }
+                (StreamOutput::Close(code), Some((call, far))) => {
+                    self.send(LATENCY, InTransit::ClosedByServer(call, far, code.code()));
+                    let ended = callwarden_core::stream::Ended::Closed(Some(code.code()));
+                    self.send(LATENCY * 2, InTransit::StreamEnded(id, ended));
+                }
+                (StreamOutput::Send(_) | StreamOutput::Close(_), None) => {}
+            }
+        }
+        for report in reports {
+            let mut out = Vec::new();
+            self.switchboard.handle(self.now, Input::Stream { id, report }, &mut out);
+            self.perform(out);
+        }
+    }
+
+    /// Does what the switchboard says.
+    fn perform(&mut self, out: Vec<Output>) {
+        assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX * limits::EXPIRIES_PER_TURN_MAX, "I5: {}", out.len());
+        for output in out {
+            match output {
+                Output::Log(line) => self.log.push((self.now.mono, *line)),
+                Output::Reply { id, response } => self.reply(id, response),
+                Output::Upgrade { id, stream, machine } => self.upgraded(id, stream, *machine),
+                Output::Command { id, command } => self.command(id, command),
+                Output::Store { id, command, timeout } => {
+                    if let Some((delay, result)) = self.database.run(self.now, &command, timeout) {
+                        self.send(delay, InTransit::Stored(id, result));
+                    }
+                }
+                Output::Fetch { id, request } => {
+                    self.rest_log.push((self.now.mono, request.method, request.url.clone()));
+                    let fault = self.rest_next.pop_front().unwrap_or(self.rest_always);
+                    self.send(LATENCY, InTransit::Update(id, Box::new(request), fault));
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, response: Response) {
+        match self.of_request.remove(&id).expect("I1: one answer per request") {
+            Asker::Call(call, ask) => self.send(LATENCY, InTransit::Answered(call, ask, Box::new(response))),
+            Asker::Media(call, media) => self.send(LATENCY, InTransit::MediaAnswered(call, media, Box::new(response))),
+            Asker::Socket(call, socket) => {
+                self.send(LATENCY, InTransit::SocketRefused(call, socket, response.status));
+            }
+            Asker::Script(place) => self.answers[place] = Some(response),
+        }
+    }
+
+    fn upgraded(&mut self, id: RequestId, stream: StreamId, machine: MediaStream) {
+        let peer = match self.of_request.remove(&id).expect("I1: one answer per request") {
+            Asker::Socket(call, socket) => {
+                self.send(LATENCY, InTransit::SocketOpened(call, socket));
+                Some((call, socket))
+            }
+            Asker::Script(place) => {
+                self.answers[place] = Some(Response::empty(101));
+                None
+            }
+            other @ (Asker::Call(..) | Asker::Media(..)) => panic!("{other:?} asked for no socket"),
+        };
+        self.sockets.insert(stream, Socket { machine, peer });
+    }
+
+    fn command(&mut self, id: StreamId, command: StreamCommand) {
+        self.with_socket(id, |machine, now, out| machine.command(now, command, out));
+    }
+
+    /// Does what a far end says.
+    fn perform_far(&mut self, call: usize, out: Vec<FarOutput>) {
+        for output in out {
+            match output {
+                FarOutput::Request { id, request } => {
+                    let request = network::arriving(&request);
+                    self.send(LATENCY, InTransit::ToServer(Asker::Call(call, id), Box::new(request)));
+                }
+                FarOutput::FetchMedia { id, url } => {
+                    let request = network::get(&url);
+                    self.send(LATENCY, InTransit::ToServer(Asker::Media(call, id), Box::new(request)));
+                }
+                FarOutput::OpenSocket { id, url, headers } => {
+                    let request = network::upgrade(&url, headers);
+                    self.send(LATENCY, InTransit::ToServer(Asker::Socket(call, id), Box::new(request)));
+                }
+                FarOutput::SendText { id, text } => {
+                    if let Some(stream) = self.stream_of(call, id) {
+                        self.send(LATENCY, InTransit::ToStream(stream, text));
+                    }
+                }
+                FarOutput::CloseSocket { id } => {
+                    self.end_socket(call, id, callwarden_core::stream::Ended::Closed(Some(1000)));
+                }
+                FarOutput::DropSocket { id } => {
+                    self.end_socket(call, id, callwarden_core::stream::Ended::Lost("connection reset".into()));
+                }
+                FarOutput::Ended(ledger) => {
+                    self.ended.insert(call, *ledger);
+                }
+            }
+        }
+    }
+
+    fn end_socket(&mut self, call: usize, socket: SocketId, how: callwarden_core::stream::Ended) {
+        if let Some(stream) = self.stream_of(call, socket) {
+            self.send(LATENCY, InTransit::StreamEnded(stream, how));
+        }
+    }
+
+    fn stream_of(&self, call: usize, socket: SocketId) -> Option<StreamId> {
+        self.sockets.iter().find(|(_, open)| open.peer == Some((call, socket))).map(|(id, _)| *id)
+    }
+
+    /// Ends the task of a call's open socket as a panic in it would.
+    pub fn break_socket_of(&mut self, call: usize) {
+        let found = self.sockets.iter().find(|(_, open)| open.peer.is_some_and(|(of, _)| of == call));
+        if let Some(id) = found.map(|(id, _)| *id) {
+            self.send(Duration::ZERO, InTransit::StreamEnded(id, callwarden_core::stream::Ended::Lost("panic".into())));
+        }
+    }
+
+    /// Tells the process to stop.
+    pub fn drain(&mut self) {
+        let mut out = Vec::new();
+        self.switchboard.handle(self.now, Input::Drain, &mut out);
+        self.perform(out);
+    }
+
+    fn twilio_is_asked(&mut self, id: FetchId, request: &callwarden_core::fetch::FetchRequest, fault: RestFault) {
+        let named = callwarden_core::far_end::rest_call(&request.url);
+        let call = named.and_then(|(_, sid)| self.calls.iter().position(|far| far.line().call == sid));
+        let mut out = Vec::new();
+        let answer = match call {
+            Some(call) if fault.is_applied() => Some(self.calls[call].rest(self.now, request, &mut out)),
+            _ => None,
+        };
+        if let Some(call) = call {
+            self.perform_far(call, out);
+        }
+        let (delay, result) = network::rest_result(fault, answer, request);
+        self.send(delay, InTransit::Fetched(id, result));
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}

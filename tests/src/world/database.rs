@@ -1,0 +1,162 @@
+//! The simulated database: takes facts after a while, grants claims as the real one does, and can be made to fail.
+//!
+//! It keeps facts as they came instead of merging them: what the merges yield is tested on the real databases.
+
+use callwarden_core::limits;
+use callwarden_core::sid::CallSid;
+use callwarden_core::store::{
+    CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, StoreAnswer, StoreCommand, StoreError,
+};
+use callwarden_core::time::{Instant, Now};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is wrong with the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DatabaseFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// It cannot be reached.
+    Refuses,
+    /// It accepts and never answers; the client gives up after its time.
+    Hangs,
+    /// It does what it is told, and the answer is lost.
+    LosesAnswers,
+    /// It will not take the facts of this kind: every command with a recording in it.
+    RefusesRecordings,
+}
+
+/// Facts and claims of one database.
+#[derive(Debug)]
+pub struct SimulatedDatabase {
+    /// What is wrong with it.
+    pub fault: DatabaseFault,
+    /// How long it takes.
+    pub latency: Duration,
+    /// Every fact about a call, in order of arrival.
+    pub call_facts: Vec<(Instant, CallFact)>,
+    /// Every line of a timeline.
+    pub events: Vec<EventFact>,
+    /// Every fact about a recording.
+    pub recordings: Vec<RecordingFact>,
+    /// How many claims were asked for.
+    pub claims_asked: usize,
+    /// Held claims: by whom, until when.
+    pub claims: BTreeMap<CallSid, (String, Instant)>,
+    /// How many commands of each kind arrived: opens and others.
+    pub commands: usize,
+}
+
+impl Default for SimulatedDatabase {
+    fn default() -> Self {
+        Self {
+            fault: DatabaseFault::None,
+            latency: Duration::from_millis(2),
+            call_facts: Vec::new(),
+            events: Vec::new(),
+            recordings: Vec::new(),
+            claims_asked: 0,
+            claims: BTreeMap::new(),
+            commands: 0,
+        }
+    }
+}
+
+impl SimulatedDatabase {
+    /// The answer to a command and when it comes; `None` never happens, for a client gives up by itself.
+    pub(super) fn run(
+        &mut self,
+        now: Now,
+        command: &StoreCommand,
+        timeout: Duration,
+    ) -> Option<(Duration, Result<StoreAnswer, StoreError>)> {
+        self.commands += 1;
+        let lost = |cause: &str| Err(StoreError::Unavailable(cause.to_owned()));
+        let has_recording = matches!(command, StoreCommand::Facts(facts)
+            if facts.iter().any(|fact| matches!(fact, Fact::Recording(_))));
+        Some(match self.fault {
+            DatabaseFault::Refuses => (Duration::from_millis(1), lost("connection refused")),
+            DatabaseFault::Hangs => (timeout, lost("no answer")),
+            DatabaseFault::LosesAnswers => {
+                self.apply(now, command);
+                (timeout, lost("connection reset"))
+            }
+            DatabaseFault::RefusesRecordings if has_recording => {
+                (self.latency, Err(StoreError::Refused("a constraint".to_owned())))
+            }
+            DatabaseFault::None | DatabaseFault::RefusesRecordings => {
+                let answer = self.apply(now, command);
+                if self.latency > timeout { (timeout, lost("too slow")) } else { (self.latency, Ok(answer)) }
+            }
+        })
+    }
+
+    fn apply(&mut self, now: Now, command: &StoreCommand) -> StoreAnswer {
+        match command {
+            StoreCommand::Open => {}
+            StoreCommand::Facts(facts) => {
+                for fact in facts {
+                    match fact {
+                        Fact::Call(fact) => self.call_facts.push((now.mono, (**fact).clone())),
+                        Fact::Event(fact) => self.events.push(fact.clone()),
+                        Fact::Recording(fact) => self.recordings.push(fact.clone()),
+                    }
+                }
+            }
+            StoreCommand::Claim(claim) => {
+                self.claims_asked += 1;
+                let over = self.status(claim.call).is_some_and(CallStatus::is_terminal);
+                let held =
+                    self.claims.get(&claim.call).is_some_and(|(node, until)| *node != claim.node && *until > now.mono);
+                let granted = !over && !held && self.fallback(claim.call).is_none();
+                if granted {
+                    let until = now.mono + limits::CLAIM_LEASE;
+                    self.claims.insert(claim.call, (claim.node.clone(), until));
+                }
+                return StoreAnswer::Claimed(granted);
+            }
+            StoreCommand::Release { call, .. } => {
+                self.claims.remove(call);
+            }
+        }
+        StoreAnswer::Done
+    }
+
+    fn of(&self, call: CallSid) -> impl Iterator<Item = &CallFact> {
+        self.call_facts.iter().map(|(_, fact)| fact).filter(move |fact| fact.call == call)
+    }
+
+    /// The status the merged row would have.
+    #[must_use]
+    pub fn status(&self, call: CallSid) -> Option<CallStatus> {
+        self.of(call).filter_map(|fact| fact.status).max()
+    }
+
+    /// Why the merged row says the call fell back.
+    #[must_use]
+    pub fn fallback(&self, call: CallSid) -> Option<FallbackReason> {
+        self.of(call).filter_map(|fact| fact.fallback).min().map(|(_, reason)| reason)
+    }
+
+    /// How far the merged row says the call got.
+    #[must_use]
+    pub fn how_far(&self, call: CallSid) -> Option<String> {
+        let told = self.of(call).filter_map(|fact| fact.how_far.as_ref().map(|text| (fact.at, text)));
+        told.max().map(|(_, text)| text.clone())
+    }
+
+    /// Frames in the merged row.
+    #[must_use]
+    pub fn frames(&self, call: CallSid) -> Option<u64> {
+        self.of(call).filter_map(|fact| fact.frames).max()
+    }
+
+    /// The names of a call's timeline, in order of time.
+    #[must_use]
+    pub fn timeline(&self, call: CallSid) -> Vec<&'static str> {
+        let mut events: Vec<_> = self.events.iter().filter(|event| event.call == call).collect();
+        events.sort_by_key(|event| event.at);
+        events.iter().map(|event| event.event).collect()
+    }
+}
