@@ -1,6 +1,7 @@
 //! Every bound in one place: its unit, its reason, and what happens there. Numbers with a setting are in
 //! [`crate::config`].
 
+use crate::time::UnixMillis;
 use core::time::Duration;
 
 /// Bytes of a request head (request line and headers). Twilio's are below 3 KiB; longer: 431.
@@ -67,6 +68,19 @@ pub const STORE_RETRY_MIN: Duration = Duration::from_millis(250);
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(2);
 /// Any other database command is given up after this and sent again.
 pub const STORE_TIME: Duration = Duration::from_secs(5);
+/// How long a statement waits for a row another transaction holds: below [`STATEMENT_TIME`], so that the error names
+/// the lock.
+pub const LOCK_TIME: Duration = Duration::from_millis(700);
+/// The database ends a transaction whose process fell silent in the middle, and frees its rows.
+pub const TRANSACTION_IDLE_TIME: Duration = Duration::from_secs(5);
+/// A command that waits longer than this for a connection asks why there is none.
+pub const CONNECTION_WAIT: Duration = Duration::from_millis(100);
+/// Connections of a process to Postgres: one for each of [`FACT_COMMANDS_MAX`] and as many for claims. More commands
+/// wait. Six processes fit Postgres's default of 100.
+pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+/// The latest time a database is given (June 2255): Postgres multiplies intervals in floating point, which is exact up to 2^53
+/// microseconds. Later times are stored as this one, earlier than 1970 as 1970.
+pub const STORED_TIME_MAX: UnixMillis = UnixMillis(9_007_199_254_740);
 
 /// A socket must show a valid `start` within this (S7), else close 1008.
 pub const START_TIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,4 @@
+-- Adds a line to a call's timeline. Its key is its content, so that a repeat changes nothing.
+INSERT INTO call_events (call_sid, at, event, detail)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING

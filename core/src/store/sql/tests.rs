@@ -1,0 +1,131 @@
+use super::*;
+use crate::sid::{CallSid, RecordingSid};
+use crate::store::{CallStatus, FallbackReason, RecordingState};
+
+const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::Sqlite];
+const VERBS: [Verb; 5] = [Verb::MergeCall, Verb::Claim, Verb::Release, Verb::AddEvent, Verb::MergeRecording];
+
+fn call_fact(call: u128, at: i64) -> Fact {
+    Fact::Call(Box::new(CallFact::new(CallSid::from_number(call), UnixMillis(at), "node")))
+}
+
+fn event(call: u128, detail: &str) -> Fact {
+    let call = CallSid::from_number(call);
+    Fact::Event(EventFact { call, at: UnixMillis(1), event: "note", detail: detail.to_owned() })
+}
+
+fn recording(number: u128) -> Fact {
+    Fact::Recording(RecordingFact {
+        recording: RecordingSid::from_number(number),
+        call: CallSid::from_number(1),
+        at: UnixMillis(1),
+        state: RecordingState::InProgress,
+        duration_seconds: None,
+    })
+}
+
+/// The highest placeholder of a text.
+fn placeholders(sql: &str) -> usize {
+    sql.split('$')
+        .skip(1)
+        .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a number"))
+        .max()
+        .unwrap_or(0)
+}
+
+#[test]
+fn each_placeholder_has_its_parameter() {
+    let call = CallSid::from_number(1);
+    let commands = [
+        StoreCommand::Facts(vec![call_fact(1, 1), event(1, "said שלום"), recording(1)]),
+        StoreCommand::Claim(Claim { call, node: "node".to_owned(), at: UnixMillis(1), known_streams: 0 }),
+        StoreCommand::Release { call, node: "node".to_owned() },
+    ];
+    for dialect in DIALECTS {
+        for statement in commands.iter().flat_map(|command| statements(command, dialect)) {
+            assert_eq!(placeholders(statement.sql), statement.parameters.len(), "{}", statement.sql);
+        }
+    }
+    assert!(statements(&StoreCommand::Open, Dialect::Postgres).is_empty());
+}
+
+#[test]
+fn the_lists_in_the_texts_are_in_the_order_of_the_types() {
+    let statuses = CallStatus::ALL.map(CallStatus::as_str);
+    let reasons = FallbackReason::ALL.map(FallbackReason::as_str);
+    let states =
+        [RecordingState::InProgress, RecordingState::Absent, RecordingState::Completed].map(RecordingState::as_str);
+    let terminal: Vec<_> = CallStatus::ALL
+        .iter()
+        .filter(|status| status.is_terminal())
+        .map(|status| format!("'{}'", status.as_str()))
+        .collect();
+    for dialect in DIALECTS {
+        assert!(Verb::MergeCall.sql(dialect).contains(&format!("('{}',", statuses.join(" "))));
+        assert!(Verb::MergeCall.sql(dialect).contains(&format!("('{}',", reasons.join(" "))));
+        assert!(Verb::MergeRecording.sql(dialect).contains(&format!("('{}',", states.join(" "))));
+        assert!(Verb::Claim.sql(dialect).contains(&format!("NOT IN ({})", terminal.join(", "))));
+    }
+    for list in [&statuses[..], &reasons, &states] {
+        for (place, name) in list.iter().enumerate() {
+            let first = list.iter().position(|other| other.contains(name));
+            assert_eq!(first, Some(place), "{name} would be found inside another word of its list");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_locks_its_rows_in_one_order_and_says_nothing_twice() {
+    let facts = vec![
+        recording(2),
+        event(2, "b"),
+        call_fact(2, 1),
+        event(1, "c"),
+        call_fact(1, 2),
+        event(2, "a"),
+        call_fact(1, 2),
+        recording(1),
+    ];
+    let mut backwards = facts.clone();
+    backwards.reverse();
+    for dialect in DIALECTS {
+        let forwards = statements(&StoreCommand::Facts(facts.clone()), dialect);
+        assert_eq!(forwards, statements(&StoreCommand::Facts(backwards.clone()), dialect));
+        let keys: Vec<_> = forwards
+            .iter()
+            .map(|statement| {
+                let verb = VERBS.into_iter().find(|verb| verb.sql(dialect) == statement.sql).expect("a verb");
+                (verb, statement.parameters[0].clone())
+            })
+            .collect();
+        assert!(keys.is_sorted());
+        assert_eq!(keys.len(), 7);
+    }
+}
+
+#[test]
+fn texts_are_cut_at_the_limit_and_never_hold_nul() {
+    let long = "שלום\0".repeat(200_000);
+    let Parameter::Text(Some(stored)) = text(&long) else { panic!("a text") };
+    assert_eq!(stored.chars().count(), TEXT_CHARS_MAX);
+    assert!(stored.starts_with("שלום\u{fffd}שלום"));
+    assert_eq!(storable("עד כאן"), "עד כאן");
+}
+
+#[test]
+fn times_and_counts_stay_within_what_both_databases_keep() {
+    assert_eq!(time(Some(UnixMillis(-1))), Parameter::Integer(Some(0)));
+    assert_eq!(time(Some(UnixMillis(i64::MAX))), time(Some(STORED_TIME_MAX)));
+    assert_eq!(count(Some(u64::MAX)), Parameter::Integer(Some(i64::MAX)));
+    assert_eq!((time(None), count(None)), (Parameter::Integer(None), Parameter::Integer(None)));
+}
+
+#[test]
+fn only_a_claim_is_answered_by_the_number_of_rows() {
+    let call = CallSid::from_number(1);
+    let claim = StoreCommand::Claim(Claim { call, node: String::new(), at: UnixMillis(0), known_streams: 0 });
+    assert_eq!((answer(&claim, 0), answer(&claim, 1)), (StoreAnswer::Claimed(false), StoreAnswer::Claimed(true)));
+    assert_eq!(answer(&StoreCommand::Open, 0), StoreAnswer::Done);
+    assert_eq!(answer(&StoreCommand::Facts(Vec::new()), 0), StoreAnswer::Done);
+    assert_eq!(answer(&StoreCommand::Release { call, node: String::new() }, 0), StoreAnswer::Done);
+}
