@@ -1,3 +1,7 @@
 //! Harness of the integration tests: the world in virtual time, throwaway databases, simulated calls.
 
 pub mod world;
+//! Under construction.
+
+pub mod database;
+pub mod postgres;

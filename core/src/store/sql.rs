@@ -4,8 +4,9 @@
 //! upsert (D2). They are static, so that a connection prepares each once. Tests run every one against both databases.
 
 use super::{CallFact, Claim, EventFact, Fact, RecordingFact, StoreAnswer, StoreCommand};
-use crate::limits::{CLAIM_LEASE, STORED_TIME_MAX, TEXT_CHARS_MAX};
+use crate::limits::{CLAIM_LEASE, LOCK_TIME, STATEMENT_TIME, STORED_TIME_MAX, TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME};
 use crate::time::UnixMillis;
+use core::time::Duration;
 
 /// Which database's SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,32 @@ pub enum Dialect {
     Postgres,
     /// SQLite 3.42 or newer.
     Sqlite,
+}
+
+impl Dialect {
+    /// Whether an error with this code says that the database will never take the data. Every other error may pass:
+    /// the same statement is worth sending again, even where a person has to create a table or free a disk first.
+    ///
+    /// A code of Postgres is its SQLSTATE: data exceptions, violated constraints, exceeded limits. A code of SQLite is
+    /// its extended result code, whose lowest byte is the kind: too big, constraint, mismatch, range.
+    #[must_use]
+    pub fn refuses(self, code: &str) -> bool {
+        match self {
+            Self::Postgres => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+            Self::Sqlite => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18 | 19 | 20 | 25)),
+        }
+    }
+}
+
+/// The settings of each connection to Postgres, in its own names and units.
+#[must_use]
+pub fn postgres_settings() -> [(&'static str, String); 3] {
+    let milliseconds = |time: Duration| format!("{}ms", time.as_millis());
+    [
+        ("statement_timeout", milliseconds(STATEMENT_TIME)),
+        ("lock_timeout", milliseconds(LOCK_TIME)),
+        ("idle_in_transaction_session_timeout", milliseconds(TRANSACTION_IDLE_TIME)),
+    ]
 }
 
 /// One SQL statement and its parameters, `$1` first.

@@ -129,3 +129,21 @@ fn only_a_claim_is_answered_by_the_number_of_rows() {
     assert_eq!(answer(&StoreCommand::Facts(Vec::new()), 0), StoreAnswer::Done);
     assert_eq!(answer(&StoreCommand::Release { call, node: String::new() }, 0), StoreAnswer::Done);
 }
+
+#[test]
+fn bad_data_is_refused_and_everything_else_may_pass() {
+    for code in ["22021", "22P05", "23505", "23514", "54000"] {
+        assert!(Dialect::Postgres.refuses(code), "{code}");
+    }
+    for code in
+        ["08006", "25006", "28P01", "3D000", "40001", "40P01", "42P01", "53100", "53300", "55P03", "57014", "57P01"]
+    {
+        assert!(!Dialect::Postgres.refuses(code), "{code}");
+    }
+    for code in ["18", "19", "20", "1299", "2067", "3091"] {
+        assert!(Dialect::Sqlite.refuses(code), "{code}");
+    }
+    for code in ["5", "6", "8", "10", "11", "13", "14", "26", "261", "517", ""] {
+        assert!(!Dialect::Sqlite.refuses(code), "{code}");
+    }
+}

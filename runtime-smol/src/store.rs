@@ -1,0 +1,142 @@
+//! The database: performs the core's [`StoreCommand`]s in Postgres or SQLite. The SQL comes from the core; here are
+//! connections, transactions and the wording of errors.
+
+mod postgres;
+mod sqlite;
+
+use callwarden_core::config::Database;
+use callwarden_core::store::sql::{Dialect, answer, statements};
+use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
+use core::error::Error;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use postgres::Postgres;
+use smol::Timer;
+use sqlite::Sqlite;
+use sqlx::migrate::MigrateError;
+
+/// A process's way to its database. One is shared by every task.
+#[derive(Debug)]
+pub struct Store {
+    backend: Backend,
+    /// Whether the schema is known to be there.
+    open: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Postgres(Box<Postgres>),
+    Sqlite(Sqlite),
+}
+
+impl Store {
+    /// The way to `database`. Nothing is connected or created yet: [`StoreCommand::Open`] does that.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the address of a Postgres server cannot be read.
+    pub fn new(database: &Database) -> Result<Self, StoreError> {
+        let backend = match database {
+            Database::Postgres(url) => Backend::Postgres(Box::new(Postgres::new(url)?)),
+            Database::Sqlite(path) | Database::Embedded(path) => Backend::Sqlite(Sqlite::new(path)),
+        };
+        Ok(Self { backend, open: AtomicBool::new(false) })
+    }
+
+    /// Performs `command` in one transaction.
+    ///
+    /// An answer that does not come within `timeout` is [`StoreError::Unavailable`], though the database may still
+    /// carry the command out: facts may be sent again, and a claim may be claimed again by the same process.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] as above, while the database cannot be reached or is too busy, and before the first
+    /// [`StoreCommand::Open`] that succeeded; [`StoreError::Refused`] when it will never take the data. Neither holds
+    /// a password.
+    pub async fn run(&self, command: StoreCommand, timeout: Duration) -> Result<StoreAnswer, StoreError> {
+        let late = async {
+            Timer::after(timeout).await;
+            let place = self.backend.place();
+            Err(StoreError::Unavailable(format!("{place}: no answer within {} ms", timeout.as_millis())))
+        };
+        smol::future::or(self.perform(&command, timeout), late).await
+    }
+
+    async fn perform(&self, command: &StoreCommand, timeout: Duration) -> Result<StoreAnswer, StoreError> {
+        if matches!(command, StoreCommand::Open) {
+            self.backend.open(timeout).await?;
+            self.open.store(true, Ordering::Release);
+        } else if !self.open.load(Ordering::Acquire) {
+            let place = self.backend.place();
+            return Err(StoreError::Unavailable(format!("{place}: not connected yet")));
+        }
+        let rows_affected = self.backend.execute(command).await?;
+        Ok(answer(command, rows_affected))
+    }
+}
+
+impl Backend {
+    /// Which database, for an error's text: no secret.
+    fn place(&self) -> &str {
+        match self {
+            Self::Postgres(postgres) => postgres.place(),
+            Self::Sqlite(sqlite) => sqlite.place(),
+        }
+    }
+
+    async fn open(&self, timeout: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(postgres) => postgres.open(timeout).await,
+            Self::Sqlite(sqlite) => sqlite.open().await,
+        }
+    }
+
+    async fn execute(&self, command: &StoreCommand) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(postgres) => postgres
+                .execute(statements(command, Dialect::Postgres))
+                .await
+                .map_err(|error| store_error(Dialect::Postgres, postgres.place(), &error)),
+            Self::Sqlite(sqlite) => sqlite
+                .execute(statements(command, Dialect::Sqlite))
+                .await
+                .map_err(|error| store_error(Dialect::Sqlite, sqlite.place(), &error)),
+        }
+    }
+}
+
+/// What an error of the driver means for the command.
+fn store_error(dialect: Dialect, place: &str, error: &sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let refused = match &code {
+        Some(code) => dialect.refuses(code),
+        None => matches!(error, sqlx::Error::Encode(_)),
+    };
+    let code = code.map(|code| format!(" (code {code})")).unwrap_or_default();
+    let text = format!("{place}: {}{code}", causes(error));
+    if refused { StoreError::Refused(text) } else { StoreError::Unavailable(text) }
+}
+
+/// What an error of the migrations means: that of the statement that failed, or that this program and the schema do
+/// not belong together, which no second try mends.
+fn migration_error(dialect: Dialect, place: &str, error: &MigrateError) -> StoreError {
+    match error.source().and_then(|source| source.downcast_ref::<sqlx::Error>()) {
+        Some(error) => store_error(dialect, place, error),
+        None => StoreError::Refused(format!(
+            "{place}: {}; run the newest version of callwarden that used this database",
+            causes(error)
+        )),
+    }
+}
+
+/// The text of `error` and of everything that caused it. Causes that a text already quotes are not repeated.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,103 @@
+//! The Postgres backend.
+
+use super::{migration_error, store_error};
+use callwarden_core::limits::{CONNECTION_WAIT, POSTGRES_CONNECTIONS_MAX, STORE_TIME};
+use callwarden_core::secret::Secret;
+use callwarden_core::store::StoreError;
+use callwarden_core::store::sql::{Dialect, Parameter, Statement, postgres_settings};
+use core::time::Duration;
+use smol::Timer;
+use smol::lock::Mutex;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+/// A pool of connections, and how to make one by hand.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    options: PgConnectOptions,
+    pool: PgPool,
+    place: String,
+    /// Held by the one command that asks why there is no connection.
+    asking: Mutex<()>,
+}
+
+impl Postgres {
+    pub(super) fn new(url: &Secret) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url
+            .expose()
+            .parse()
+            .map_err(|error: sqlx::Error| StoreError::Refused(format!("DATABASE_URL cannot be read: {error}")))?;
+        let options = options
+            .application_name("callwarden")
+            .options(postgres_settings())
+            .options([("client_min_messages", "warning")])
+            .disable_statement_logging();
+        let database = options.get_database().unwrap_or_else(|| options.get_username());
+        let place = format!("{}:{}/{database}", options.get_host(), options.get_port());
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS_MAX)
+            .acquire_timeout(STORE_TIME)
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, pool, place, asking: Mutex::new(()) })
+    }
+
+    /// `host:port/database`.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Connects past the pool, which would hide why a connection fails, and brings the schema to the newest version.
+    /// Migrations take an advisory lock, so two processes may do this at once; they run as long as `timeout`, beyond
+    /// which nobody waits for them.
+    pub(super) async fn open(&self, timeout: Duration) -> Result<(), StoreError> {
+        let wait = format!("{}ms", timeout.as_millis());
+        let options = self.options.clone().options([("statement_timeout", &wait), ("lock_timeout", &wait)]);
+        let failed = |error| store_error(Dialect::Postgres, &self.place, &error);
+        let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
+        sqlx::migrate!("../core/migrations/postgres")
+            .run(&mut connection)
+            .await
+            .map_err(|error| migration_error(Dialect::Postgres, &self.place, &error))?;
+        connection.close().await.map_err(failed)
+    }
+
+    /// Runs the statements in one transaction; the number of rows they changed.
+    pub(super) async fn execute(&self, statements: Vec<Statement>) -> Result<u64, sqlx::Error> {
+        let mut connection = self.connection().await?;
+        // A single statement is its own transaction, which saves two round trips.
+        let statements = match <[Statement; 1]>::try_from(statements) {
+            Ok([statement]) => return Ok(query(statement).execute(&mut *connection).await?.rows_affected()),
+            Err(statements) => statements,
+        };
+        let mut transaction = connection.begin().await?;
+        let mut rows_affected = 0;
+        for statement in statements {
+            rows_affected += query(statement).execute(&mut *transaction).await?.rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(rows_affected)
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+        smol::future::or(self.pool.acquire(), self.why_none()).await
+    }
+
+    /// Ends when the database cannot be reached, with the reason: the pool goes on trying and would not tell. Never
+    /// ends when it can, for then the connections are only busy.
+    async fn why_none(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+        Timer::after(CONNECTION_WAIT).await;
+        let asking = self.asking.lock().await;
+        PgConnection::connect_with(&self.options).await?.close().await?;
+        drop(asking);
+        smol::future::pending().await
+    }
+}
+
+fn query(statement: Statement) -> Query<'static, sqlx::Postgres, PgArguments> {
+    statement.parameters.into_iter().fold(sqlx::query(statement.sql), |query, parameter| match parameter {
+        Parameter::Text(value) => query.bind(value),
+        Parameter::Integer(value) => query.bind(value),
+    })
+}
