@@ -82,8 +82,8 @@ impl Cluster {
     /// # Panics
     /// When there is no Postgres, saying what to do.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("{error}")))
+        static SHARED: OnceLock<Result<Cluster, ClusterError>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Starts a server of its own, for tests that stop it.
@@ -156,8 +156,11 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`], with the server's log.
     pub fn restart(&self) -> Result<(), ClusterError> {
+        if self.data().join("postmaster.pid").exists() {
+            self.stop()?;
+        }
         let log = self.directory.join("log");
-        run(self.pg_ctl().args(["restart", "--mode=fast"]).arg("--log").arg(&log)).map_err(|error| {
+        run(self.pg_ctl().arg("start").arg("--log").arg(&log)).map_err(|error| {
             let log = fs::read_to_string(&log).unwrap_or_default();
             ClusterError::Failed(format!("{error}; its log: {log}"))
         })
@@ -198,19 +201,19 @@ impl Drop for Cluster {
     }
 }
 
-/// The directory with Postgres's programs: in `PATH`, or the newest version where Debian installs them.
+/// The directory with Postgres's programs: in `PATH`, links followed, or the newest version where Debian installs them.
 fn programs() -> Result<PathBuf, ClusterError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).collect::<Vec<_>>();
+    let linked = std::env::split_paths(&path).filter_map(|directory| fs::canonicalize(directory.join("initdb")).ok());
+    let in_path = linked.filter_map(|initdb| initdb.parent().map(Path::to_owned));
     let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
     versions.sort_by_key(|path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
     let versions = versions.into_iter().rev().map(|version| version.join("bin"));
     in_path
-        .into_iter()
         .chain(versions)
-        .find(|directory| directory.join("initdb").is_file() && directory.join("pg_ctl").is_file())
+        .find(|directory| ["initdb", "pg_ctl", "createdb"].iter().all(|name| directory.join(name).is_file()))
         .ok_or(ClusterError::NotInstalled)
 }
 

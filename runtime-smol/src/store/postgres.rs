@@ -52,15 +52,17 @@ impl Postgres {
     /// Migrations take an advisory lock, so two processes may do this at once; they run as long as `timeout`, beyond
     /// which nobody waits for them.
     pub(super) async fn open(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.try_connecting().await.map_err(|error| store_error(Dialect::Postgres, &self.place, &error))?;
         let wait = format!("{}ms", timeout.as_millis());
         let options = self.options.clone().options([("statement_timeout", &wait), ("lock_timeout", &wait)]);
-        let failed = |error| store_error(Dialect::Postgres, &self.place, &error);
-        let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
-        sqlx::migrate!("../core/migrations/postgres")
-            .run(&mut connection)
-            .await
-            .map_err(|error| migration_error(Dialect::Postgres, &self.place, &error))?;
-        connection.close().await.map_err(failed)
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout).connect_lazy_with(options);
+        let migrated = sqlx::migrate!("../core/migrations/postgres").run(&pool).await;
+        pool.close().await;
+        migrated.map_err(|error| migration_error(Dialect::Postgres, &self.place, &error))
+    }
+
+    async fn try_connecting(&self) -> Result<(), sqlx::Error> {
+        PgConnection::connect_with(&self.options).await?.close().await
     }
 
     /// Runs the statements in one transaction; the number of rows they changed.
@@ -89,7 +91,7 @@ impl Postgres {
     async fn why_none(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
         Timer::after(CONNECTION_WAIT).await;
         let asking = self.asking.lock().await;
-        PgConnection::connect_with(&self.options).await?.close().await?;
+        self.try_connecting().await?;
         drop(asking);
         smol::future::pending().await
     }

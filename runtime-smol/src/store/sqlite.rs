@@ -1,6 +1,6 @@
 //! The SQLite backend.
 
-use super::{causes, migration_error, store_error};
+use super::{causes, migration_error};
 use callwarden_core::limits::{LOCK_TIME, STORE_TIME};
 use callwarden_core::store::StoreError;
 use callwarden_core::store::sql::{Dialect, Parameter, Statement};
@@ -52,10 +52,8 @@ impl Sqlite {
                 StoreError::Unavailable(format!("{}: its directory cannot be created: {}", self.place, causes(&error)))
             })?;
         }
-        let mut connection =
-            self.pool.acquire().await.map_err(|error| store_error(Dialect::Sqlite, &self.place, &error))?;
         sqlx::migrate!("../core/migrations/sqlite")
-            .run(&mut *connection)
+            .run(&self.pool)
             .await
             .map_err(|error| migration_error(Dialect::Sqlite, &self.place, &error))
     }
