@@ -5,11 +5,14 @@ use callwarden::store::Store;
 use callwarden_core::config::Database;
 use callwarden_core::limits::STORE_TIME;
 use callwarden_core::secret::Secret;
-use callwarden_core::store::{StoreAnswer, StoreCommand};
+use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _, SqliteConnection};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How often a command is sent before a test gives up: a statement of 0.9 s each time.
+const ATTEMPTS_MAX: u32 = 20;
 
 /// A row: each column's value as text, times in milliseconds since 1970; a NULL is left out.
 pub type Row = BTreeMap<String, String>;
@@ -56,7 +59,7 @@ impl TestDatabase {
     /// A store of this database, opened: the tables are there.
     pub async fn store(&self) -> Store {
         let store = Store::new(&self.database).expect("an address");
-        assert_eq!(store.run(StoreCommand::Open, STORE_TIME).await, Ok(StoreAnswer::Done));
+        assert_eq!(answered(&store, StoreCommand::Open).await, StoreAnswer::Done);
         store
     }
 
@@ -115,6 +118,21 @@ impl TestDatabase {
 enum Connected {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
+}
+
+/// The answer to a command that may be sent again, as the core does it: on a loaded machine the database may now and
+/// then be slower than its statement timeout.
+///
+/// # Panics
+/// When the command is refused, or the database stays unavailable.
+pub async fn answered(store: &Store, command: StoreCommand) -> StoreAnswer {
+    for _ in 1..ATTEMPTS_MAX {
+        match store.run(command.clone(), STORE_TIME).await {
+            Err(StoreError::Unavailable(_)) => {}
+            answer => return answer.expect("the data is good"),
+        }
+    }
+    store.run(command, STORE_TIME).await.expect("the database is there")
 }
 
 impl Drop for TestDatabase {

@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const OWNER: &str = "postgres";
 /// How often another port is tried when somebody else took the one that was free a moment ago.
 const PORTS_TRIED_MAX: u32 = 5;
+/// What the server's log says then.
+const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
 /// Seconds the server may take to start or to stop.
 const WAIT_SECONDS: &str = "60";
 /// A crash of the machine may lose a test's data, which nobody misses; tests of durability kill processes.
@@ -113,7 +115,7 @@ impl Cluster {
             cluster.port = free_port()?;
             cluster.configure(settings)?;
             match cluster.restart() {
-                Err(_) if tried < PORTS_TRIED_MAX => tried += 1,
+                Err(ClusterError::Failed(what)) if what.contains(PORT_TAKEN) && tried < PORTS_TRIED_MAX => tried += 1,
                 started => return started.map(|()| cluster),
             }
         }
@@ -277,4 +279,49 @@ fn free_port() -> Result<u16, ClusterError> {
 fn failed(what: &str) -> impl FnOnce(io::Error) -> ClusterError {
     let what = what.to_owned();
     move |error| ClusterError::Failed(format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_dropped_server_is_gone_with_its_directory() {
+        let cluster = Cluster::start().unwrap();
+        let (directory, port) = (cluster.directory.clone(), cluster.port());
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        drop(cluster);
+        assert!(!directory.exists());
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+    }
+
+    #[test]
+    fn a_stopped_server_comes_back_on_its_port_and_is_removed_though_stopped() {
+        let cluster = Cluster::start().unwrap();
+        cluster.create_database("kept").unwrap();
+        cluster.stop().unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.port())).unwrap_err();
+        cluster.restart().unwrap();
+        cluster.restart().unwrap();
+        cluster.create_database("kept").unwrap_err();
+        cluster.stop().unwrap();
+        let directory = cluster.directory.clone();
+        drop(cluster);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_wrong_setting_is_reported_with_the_servers_log() {
+        let error = Cluster::start_with("no_such_setting = 1").unwrap_err().to_string();
+        assert!(error.contains("no_such_setting"), "{error}");
+    }
+
+    #[test]
+    fn a_user_is_found_by_its_whole_name() {
+        let users = "root:x:0:0::/:/bin/sh\npostgres-old:x:7:8::/:/bin/sh\npostgres:x:101:104:,,,:/var:/bin/bash\n";
+        let user = find_user(users, "postgres").unwrap();
+        assert_eq!((user.uid, user.gid), (101, 104));
+        assert!(find_user(users, "nobody").is_none());
+    }
 }

@@ -2,14 +2,13 @@
 //! Postgres and in SQLite; and these rows are the ones the rules on each fact promise.
 
 use callwarden::store::Store;
-use callwarden_core::limits::STORE_TIME;
 use callwarden_core::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
 use callwarden_core::store::{
     CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, RecordingState, Source, StoreAnswer,
     StoreCommand,
 };
 use callwarden_core::time::UnixMillis;
-use callwarden_tests::database::{Row, TestDatabase};
+use callwarden_tests::database::{Row, TestDatabase, answered};
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -220,8 +219,7 @@ fn row<const COLUMNS: usize>(columns: [(&str, Option<String>); COLUMNS]) -> Row 
 
 async fn store_batches(store: &Store, batches: &[Vec<Fact>]) {
     for batch in batches {
-        let answer = store.run(StoreCommand::Facts(batch.clone()), STORE_TIME).await;
-        assert_eq!(answer, Ok(StoreAnswer::Done));
+        assert_eq!(answered(store, StoreCommand::Facts(batch.clone())).await, StoreAnswer::Done);
     }
 }
 
