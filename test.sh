@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Everything that has to pass before a change lands. Needs Rust 1.95 or later with rustfmt and clippy; the Debian
+# packages it needs beside that are installed when they are missing (with sudo, unless it runs as root).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+started=$SECONDS
+
+# step NAME COMMAND...: runs the command under its name and says how long it took.
+step() {
+  local name=$1 from=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  if "$@"; then
+    printf '== %s: ok, %d s\n' "$name" $((SECONDS - from))
+  else
+    printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - from)) >&2
+    exit 1
+  fi
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# The newest PostgreSQL server's programs; Debian keeps them out of PATH.
+postgres_programs() {
+  local found
+  found=$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+  [ -z "$found" ] || dirname "$found"
+}
+
+# What the build and the tests need beside Rust: a C compiler and linker (ring and the bundled SQLite are compiled from
+# source; nothing asks for pkg-config, perl or a system library), certificates for the download of crates, and a
+# PostgreSQL server's programs, from which every test starts a throwaway server of its own.
+packages() {
+  local missing=()
+  command -v cc >/dev/null || missing+=(gcc)
+  [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+  command -v initdb >/dev/null || [ -n "$(postgres_programs)" ] || missing+=(postgresql)
+  if [ ${#missing[@]} -eq 0 ]; then
+    echo 'nothing is missing'
+    return
+  fi
+  echo "missing: ${missing[*]}"
+  if ! command -v apt-get >/dev/null; then
+    echo 'This system has no apt-get: install what these Debian packages hold, then run ./test.sh again.' >&2
+    return 1
+  fi
+  as_root apt-get update || return
+  if [[ " ${missing[*]} " == *' postgresql '* ]]; then
+    # The package would create and start a server that nothing here uses.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql-common || return
+    as_root sed -i 's/^#* *create_main_cluster *=.*/create_main_cluster = false/' \
+      /etc/postgresql-common/createcluster.conf || return
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+# The bans of deny.toml, without its tool; and the server of smol holds no second async runtime.
+dependencies() {
+  local banned tree
+  banned=$(sed -n '/^deny = \[/,/^\]/s/.*crate = "\([^"]*\)".*/\1/p' deny.toml)
+  [ -n "$banned" ] || { echo 'deny.toml bans nothing: this check no longer reads it' >&2; return 1; }
+  if grep -xF "$(printf 'name = "%s"\n' $banned)" Cargo.lock; then
+    echo 'Cargo.lock holds a banned crate (above); deny.toml says why it is banned.' >&2
+    return 1
+  fi
+  tree=$(cargo tree --locked -p callwarden -e normal --prefix none --format '{p}') || return
+  grep -q '^smol v' <<<"$tree" || { echo 'cargo tree does not show smol: this check no longer reads it' >&2; return 1; }
+  if grep '^tokio v' <<<"$tree"; then
+    echo 'tokio is in the binary of runtime-smol; "cargo tree -p callwarden -e normal -i tokio" shows what brings it.' >&2
+    return 1
+  fi
+  echo "absent as they should be: $(tr '\n' ' ' <<<"$banned")and, in runtime-smol, tokio"
+}
+
+documentation() {
+  RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+}
+
+for tool in cargo cargo-fmt cargo-clippy; do
+  command -v "$tool" >/dev/null || {
+    echo "$tool is not in PATH. Install Rust 1.95 or later with rustfmt and clippy, for example from https://rustup.rs" >&2
+    exit 1
+  }
+done
+
+step 'Debian packages' packages
+command -v initdb >/dev/null || export PATH="$PATH:$(postgres_programs)"
+step 'formatting' cargo fmt --all --check
+step 'dependencies' dependencies
+step 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
+step 'documentation' documentation
+step 'tests' cargo test --workspace --locked
+
+printf '\nEverything passed in %d s.\n' $((SECONDS - started))
