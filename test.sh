@@ -23,22 +23,16 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# The newest PostgreSQL server's programs; Debian keeps them out of PATH.
-postgres_programs() {
-  local found
-  found=$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
-  [ -z "$found" ] || dirname "$found"
-}
-
 # What the build and the tests need beside Rust: a C compiler and linker (ring and the bundled SQLite are compiled from
 # source; nothing asks for pkg-config, perl or a system library), certificates for the download of crates, and a
-# PostgreSQL server's programs, from which every test starts a throwaway server of its own.
+# PostgreSQL server's programs, from which the tests start throwaway servers of their own. Debian keeps those out of
+# PATH, where the tests find them.
 packages() {
   local missing=()
   command -v cc >/dev/null || missing+=(gcc)
   [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
-  command -v initdb >/dev/null || [ -n "$(postgres_programs)" ] || missing+=(postgresql)
+  command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
   if [ ${#missing[@]} -eq 0 ]; then
     echo 'nothing is missing'
     return
@@ -88,7 +82,6 @@ for tool in cargo cargo-fmt cargo-clippy; do
 done
 
 step 'Debian packages' packages
-command -v initdb >/dev/null || export PATH="$PATH:$(postgres_programs)"
 step 'formatting' cargo fmt --all --check
 step 'dependencies' dependencies
 step 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
