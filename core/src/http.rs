@@ -1,9 +1,12 @@
 //! HTTP as plain values: what a runtime read from a client, and what it shall answer.
 //!
 //! A runtime frames messages; what they mean is decided here. [`head`] says which request heads are refused before
-//! anything else looks at them, so that both runtimes refuse the same ones.
+//! anything else looks at them, so that both runtimes refuse the same ones. [`gate`] cuts the bytes of a connection into
+//! requests, for a runtime whose HTTP library is not fit to face the network.
 
+pub mod gate;
 pub mod head;
+pub mod websocket;
 
 use bytes::Bytes;
 use core::net::IpAddr;

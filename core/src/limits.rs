@@ -12,6 +12,8 @@ pub const HEADERS_MAX: usize = 100;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Pairs read from a form; Twilio sends about 40. The rest is dropped and the form counts as damaged.
 pub const FORM_PAIRS_MAX: usize = 512;
+/// Bytes of a line with a chunk's size, extension included. Longer: 400.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// A whole request head is due this long after its first byte, or the connection is closed with 408.
 pub const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A whole body is due this long after its head, or 408.
@@ -20,6 +22,11 @@ pub const BODY_TIME: Duration = Duration::from_secs(5);
 pub const IDLE_TIME: Duration = Duration::from_secs(60);
 /// A client that does not take an answer within this is cut.
 pub const WRITE_TIME: Duration = Duration::from_secs(10);
+/// After an answer that ends a connection its input is read away for this long: closed earlier, the unread bytes would
+/// reset the connection and the client would lose the answer.
+pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// A listener that cannot accept (no descriptors left) is tried again after this.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Open connections, WebSockets included. Ten thousand calls and their webhooks; more are closed at once.
 pub const CONNECTIONS_MAX: usize = 16 * 1024;
 /// Bytes of a WebSocket read buffer, one per stream: twelve frames of 20 ms. More costs memory and clearing time.
