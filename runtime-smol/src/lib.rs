@@ -1,3 +1,6 @@
 //! Under construction.
 
 pub mod store;
+//! The production server of callwarden, on smol.
+
+pub mod server;
