@@ -5,3 +5,6 @@ pub mod world;
 
 pub mod database;
 pub mod postgres;
+//! Harness of callwarden's integration tests.
+
+pub mod http;

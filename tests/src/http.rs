@@ -1,0 +1,283 @@
+//! A server with a small service of its own on loopback, and a client that sends raw bytes and reads answers strictly.
+
+use callwarden::server::{Answer, Connections, Notice, ServerLimits, Service, Stopper, serve, stop};
+use callwarden_core::http::{Request, Response};
+use smol::future::FutureExt as _;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use smol::net::{TcpListener, TcpStream};
+use smol::stream::StreamExt as _;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Nothing here takes this long, whatever else the machine does: a wait that reaches it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits, but not for ever.
+///
+/// # Panics
+/// After [`PATIENCE`].
+pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let never = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("waited in vain for {what}")
+    };
+    wait.or(never).await
+}
+
+/// Waits until a condition holds that nothing announces.
+///
+/// # Panics
+/// After [`PATIENCE`].
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    soon(what, async {
+        while !condition() {
+            smol::Timer::after(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// A service with one path per behaviour; any other path answers 200 and tells what was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    notices: Arc<Mutex<Vec<String>>>,
+    release: Arc<Mutex<Option<smol::channel::Receiver<()>>>>,
+}
+
+impl Service for Probe {
+    async fn call(&self, request: Request) -> Answer {
+        match request.path() {
+            "/nope" => Answer::Reply(Response::text(404, "not here\n")),
+            "/boom" => Answer::Reply(Response::text(500, "failed\n")),
+            "/empty" => Answer::Reply(Response::empty(204)),
+            "/big" => Answer::Reply(Response::empty(200).body(vec![b'z'; BIG_BYTES])),
+            "/broken" => Answer::Reply(Response::empty(200).with("x-a", "1\r\nx-b: 2")),
+            "/close" => Answer::Close,
+            "/panic" => panic!("as asked"),
+            "/wait" => {
+                let release = self.release.lock().expect("no holder panics").clone();
+                release.expect("a test that waits holds the other end").recv().await.expect("released");
+                Answer::Reply(Response::text(200, "released\n"))
+            }
+            "/ws" => Answer::Upgrade(Box::new(|upgraded| {
+                Box::pin(async move {
+                    let mut socket = upgraded.socket(|stream| stream).await;
+                    while let Some(Ok(message)) = socket.next().await {
+                        if message.is_text() && socket.send(message).await.is_err() {
+                            break;
+                        }
+                    }
+                })
+            })),
+            _ => Answer::Reply(Response::text(
+                200,
+                format!("{:?} {} {}\n", request.method, request.target, String::from_utf8_lossy(&request.body)),
+            )),
+        }
+    }
+
+    fn notice(&self, notice: Notice<'_>) {
+        self.notices.lock().expect("no holder panics").push(format!("{notice:?}"));
+    }
+}
+
+/// Bytes of the answer at `/big`: more than the buffers of a loopback connection hold.
+pub const BIG_BYTES: usize = 32 * 1024 * 1024;
+
+/// A server on loopback.
+#[derive(Debug)]
+pub struct TestServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its open connections.
+    pub connections: Connections,
+    /// Ends when the server has stopped.
+    pub serving: smol::Task<()>,
+    /// Stops it when dropped.
+    pub stopper: Stopper,
+    /// A value lets one request at `/wait` go on.
+    pub release: smol::channel::Sender<()>,
+    probe: Probe,
+}
+
+impl TestServer {
+    /// Starts one on `executor`.
+    ///
+    /// # Panics
+    /// Without loopback.
+    pub async fn start(executor: &Arc<smol::Executor<'static>>, limits: ServerLimits) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let (release, released) = smol::channel::unbounded();
+        let probe = Probe { notices: Arc::default(), release: Arc::new(Mutex::new(Some(released))) };
+        let connections = Connections::default();
+        let (stopper, stop) = stop();
+        let serving =
+            executor.spawn(serve(listener, probe.clone(), Arc::clone(executor), limits, connections.clone(), stop));
+        Self { address, connections, serving, stopper, release, probe }
+    }
+
+    /// What the server noticed, as debug text.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        self.probe.notices.lock().expect("no holder panics").clone()
+    }
+
+    /// A new connection.
+    ///
+    /// # Panics
+    /// When the listener is gone.
+    pub async fn connect(&self) -> RawClient {
+        let stream = TcpStream::connect(self.address).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket option");
+        RawClient { stream, received: Vec::new(), heads: Vec::new() }
+    }
+}
+
+/// Runs a test on an executor of its own.
+pub fn run<F: Future<Output = ()>>(test: impl FnOnce(Arc<smol::Executor<'static>>) -> F) {
+    let executor = Arc::new(smol::Executor::new());
+    smol::block_on(executor.run(test(Arc::clone(&executor))));
+}
+
+/// One answer, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The header lines, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl RawAnswer {
+    /// The value of a header line that may stand once.
+    ///
+    /// # Panics
+    /// When it stands twice.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        assert_eq!(values.next(), None, "{name} stands twice: {:?}", self.headers);
+        first
+    }
+}
+
+/// A connection that sends what it is told.
+#[derive(Debug)]
+pub struct RawClient {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// For each request whose answer is to come: whether it is HEAD, so that its answer has no body.
+    heads: Vec<bool>,
+}
+
+impl RawClient {
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// When the server has closed.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(bytes);
+        for (at, _) in text.match_indices(" HTTP/1.") {
+            let line = text[..at].rsplit('\n').next().unwrap_or_default();
+            self.heads.push(line.starts_with("HEAD "));
+        }
+        self.stream.write_all(bytes).await
+    }
+
+    /// Ends the client's half.
+    ///
+    /// # Errors
+    /// When the server has closed.
+    pub fn half_close(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Reads one answer; `None` when the server closed instead.
+    ///
+    /// # Panics
+    /// When what comes is not a well formed answer, or nothing does.
+    pub async fn answer(&mut self) -> Option<RawAnswer> {
+        let end = loop {
+            if let Some(end) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end;
+            }
+            if !self.more().await {
+                assert_eq!(self.received, b"", "the server closed within an answer");
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.received.drain(..end + 4).collect()).expect("an ASCII head");
+        let mut answer = parse(&head);
+        if answer.status < 200 {
+            return Some(answer);
+        }
+        assert!(answer.header("date").is_some(), "{head}");
+        let is_head = if self.heads.is_empty() { false } else { self.heads.remove(0) };
+        let length = match answer.header("content-length") {
+            Some(length) => length.parse().expect("a length"),
+            None => {
+                assert!(matches!(answer.status, 204 | 304), "{head}");
+                0
+            }
+        };
+        if !is_head {
+            while self.received.len() < length {
+                assert!(self.more().await, "the server closed within a body");
+            }
+            answer.body = self.received.drain(..length).collect();
+        }
+        Some(answer)
+    }
+
+    /// Reads exactly these bytes.
+    ///
+    /// # Panics
+    /// When others come, or none.
+    pub async fn expect(&mut self, bytes: &[u8]) {
+        while self.received.len() < bytes.len() {
+            assert!(self.more().await, "the server closed");
+        }
+        assert_eq!(self.received.drain(..bytes.len()).collect::<Vec<_>>(), bytes);
+    }
+
+    /// Reads to the end of the connection, and gives what still came.
+    ///
+    /// # Panics
+    /// When the end does not come.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.received)
+    }
+
+    /// A reset counts as the end: what is asked here is whether more comes.
+    async fn more(&mut self) -> bool {
+        let mut buffer = vec![0; 64 * 1024];
+        match soon("bytes of the server", self.stream.read(&mut buffer)).await {
+            Ok(bytes) => {
+                self.received.extend_from_slice(&buffer[..bytes]);
+                bytes > 0
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+fn parse(head: &str) -> RawAnswer {
+    let mut lines = head.trim_end_matches("\r\n").split("\r\n");
+    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
+    let headers = lines.map(|line| {
+        let (name, value) = line.split_once(": ").expect("a header line");
+        (name.to_ascii_lowercase(), value.to_owned())
+    });
+    RawAnswer { status: status[..3].parse().expect("a status"), headers: headers.collect(), body: Vec::new() }
+}
