@@ -66,7 +66,9 @@ impl Service for Probe {
                 Box::pin(async move {
                     let mut socket = upgraded.socket(|stream| stream).await;
                     while let Some(Ok(message)) = socket.next().await {
-                        if message.is_text() && socket.send(message).await.is_err() {
+                        let Ok(text) = message.into_text() else { break };
+                        let echo: String = text.chars().take(ECHO_CHARS).collect();
+                        if socket.send(echo.into()).await.is_err() {
                             break;
                         }
                     }
@@ -84,8 +86,11 @@ impl Service for Probe {
     }
 }
 
+/// How much of a message the socket at `/ws` sends back: a server does not hold long ones for a slow peer.
+pub const ECHO_CHARS: usize = 100;
+
 /// Bytes of the answer at `/big`: more than the buffers of a loopback connection hold.
-pub const BIG_BYTES: usize = 32 * 1024 * 1024;
+pub const BIG_BYTES: usize = 16 * 1024 * 1024;
 
 /// A server on loopback.
 #[derive(Debug)]
