@@ -255,6 +255,15 @@ impl RawClient {
         assert_eq!(self.received.drain(..bytes.len()).collect::<Vec<_>>(), bytes);
     }
 
+    /// Reads once, and gives what came together.
+    ///
+    /// # Panics
+    /// When nothing comes.
+    pub async fn read_once(&mut self) -> Vec<u8> {
+        assert!(self.more().await, "the server closed");
+        std::mem::take(&mut self.received)
+    }
+
     /// Reads to the end of the connection, and gives what still came.
     ///
     /// # Panics

@@ -21,7 +21,7 @@ fn an_answer_says_what_it_is_once() {
     run(|executor| async move {
         let server = TestServer::start(&executor, ServerLimits::default()).await;
         let mut client = server.connect().await;
-        client.send(b"POST /1?x=%2F'  HTTP/1.1\r\n").await.expect("open");
+        client.send(b"\n").await.expect("open");
         assert_eq!(client.answer().await.expect("an answer").header("connection"), Some("close"));
         let mut client = server.connect().await;
         client
@@ -43,6 +43,16 @@ fn an_answer_says_what_it_is_once() {
             .expect("open");
         let head = client.answer().await.expect("an answer");
         assert_eq!((head.header("content-length"), head.body.len()), (Some(length.as_str()), 0));
+    });
+}
+
+#[test]
+fn head_and_body_of_an_answer_leave_together() {
+    run(|executor| async move {
+        let server = TestServer::start(&executor, ServerLimits::default()).await;
+        let mut client = server.connect().await;
+        client.send(GET).await.expect("open");
+        assert!(client.read_once().await.ends_with(b"\r\n\r\nGet /1 \n"));
     });
 }
 
@@ -167,7 +177,7 @@ fn a_client_that_never_stops_sending_cannot_hold_a_connection_that_is_over() {
 #[test]
 fn empty_lines_do_not_keep_a_connection_alive() {
     run(|executor| async move {
-        let limits = ServerLimits { idle_time: SHORT, ..ServerLimits::default() };
+        let limits = ServerLimits { linger_time: SHORT, ..ServerLimits::default() };
         let server = TestServer::start(&executor, limits).await;
         let mut client = server.connect().await;
         soon("the server to give up", async { while client.send(&b"\r\n".repeat(1_000)).await.is_ok() {} }).await;

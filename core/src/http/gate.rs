@@ -31,8 +31,8 @@ pub enum Step {
 
 #[derive(Debug)]
 enum State {
-    /// This many bytes of the head are known to be well formed.
-    Head { scanned: usize },
+    /// This many bytes of the head are known to be well formed, and this many of empty lines before it were dropped.
+    Head { scanned: usize, skipped: usize },
     /// The body follows.
     Body(Body),
     /// A request was refused, so where the next one starts is not known.
@@ -41,7 +41,7 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Head { scanned: 0 }
+        Self::Head { scanned: 0, skipped: 0 }
     }
 }
 
@@ -71,7 +71,7 @@ impl Gate {
     /// The rule that the bytes break. It is repeated from then on.
     pub fn advance(&mut self) -> Result<Step, Refusal> {
         let step = match core::mem::take(&mut self.state) {
-            State::Head { scanned } => self.head(scanned),
+            State::Head { scanned, skipped } => self.head(scanned, skipped),
             State::Body(body) => self.body(body),
             State::Refused(refusal) => Err(refusal),
         };
@@ -87,14 +87,18 @@ impl Gate {
         self.buffer.into()
     }
 
-    fn head(&mut self, mut scanned: usize) -> Result<Step, Refusal> {
-        // RFC 9112 section 2.2: clients may send empty lines before a request.
+    fn head(&mut self, mut scanned: usize, mut skipped: usize) -> Result<Step, Refusal> {
+        // RFC 9112 section 2.2: clients may send empty lines before a request. Not for ever.
         while self.buffer.starts_with(b"\r\n") {
             self.buffer.advance(b"\r\n".len());
             scanned = 0;
+            skipped += b"\r\n".len();
+            if skipped > HEAD_BYTES_MAX {
+                return Err(Refusal::HeadTooLong);
+            }
         }
         let Some(end) = head_end(&self.buffer, &mut scanned)? else {
-            self.state = State::Head { scanned };
+            self.state = State::Head { scanned, skipped };
             return Ok(if self.buffer.is_empty() { Step::Idle } else { Step::Head });
         };
         let head = split(&self.buffer[..end - b"\r\n\r\n".len()])?;

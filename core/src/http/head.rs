@@ -7,7 +7,7 @@
 
 use super::websocket::{self, Upgrade};
 use super::{Headers, Method, Response};
-use crate::limits::{BODY_BYTES_MAX, HEADERS_MAX};
+use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 use core::fmt;
 
 /// The versions that are served.
@@ -73,7 +73,7 @@ pub enum Refusal {
     BodyTooLong,
     /// An `Expect` other than `100-continue`.
     Expectation,
-    /// The head is longer than [`crate::limits::HEAD_BYTES_MAX`] or has more than [`HEADERS_MAX`] lines.
+    /// The head is longer than [`HEAD_BYTES_MAX`] or has more than [`HEADERS_MAX`] lines.
     HeadTooLong,
     /// A method that is well formed and not served.
     Method,
@@ -102,22 +102,7 @@ impl Refusal {
     #[must_use]
     pub fn response(self) -> Response {
         let response = Response::text(self.status(), format!("{self}\n"));
-        match self {
-            Self::Handshake => response.with("sec-websocket-version", websocket::VERSION),
-            Self::Malformed
-            | Self::Target
-            | Self::Host
-            | Self::Length
-            | Self::Chunk
-            | Self::HeadLate
-            | Self::BodyLate
-            | Self::BodyTooLong
-            | Self::Expectation
-            | Self::HeadTooLong
-            | Self::Method
-            | Self::Coding
-            | Self::Version => response,
-        }
+        if self == Self::Handshake { response.with("sec-websocket-version", websocket::VERSION) } else { response }
     }
 }
 
@@ -134,9 +119,16 @@ impl fmt::Display for Refusal {
             }
             Self::HeadLate => "the request head did not arrive in time: send it again at once",
             Self::BodyLate => "the request body did not arrive in time: send it again at once",
-            Self::BodyTooLong => "the request body is longer than is taken here: send at most 64 KiB",
+            Self::BodyTooLong => {
+                return write!(f, "the request body is longer than is taken here: send at most {BODY_BYTES_MAX} bytes");
+            }
             Self::Expectation => "the expectation is not known: send `Expect: 100-continue` or none",
-            Self::HeadTooLong => "the request head is longer than is taken here: send at most 8 KiB and 100 lines",
+            Self::HeadTooLong => {
+                return write!(
+                    f,
+                    "the request head is longer than is taken here: send at most {HEAD_BYTES_MAX} bytes in {HEADERS_MAX} lines"
+                );
+            }
             Self::Method => "the method is not served: send GET, HEAD or POST",
             Self::Coding => "the transfer coding is not served: send `chunked` or a length",
             Self::Version => "the HTTP version is not served: send HTTP/1.1",

@@ -1,12 +1,14 @@
 //! Answers on their way out.
 
 use async_h1::server::Encoder;
-use bytes::Bytes;
 use callwarden_core::http::Response;
 use http_types::{Body, StatusCode};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::net::TcpStream;
-use std::io::{self, IoSlice};
+use std::io;
+
+/// Bytes of a body that are copied to leave together with the head; every webhook's answer fits.
+const FIRST_WRITE_BYTES: usize = 16 * 1024;
 
 /// Writes the head of `response`: status line, its header lines, length, date, and whether the connection ends.
 ///
@@ -25,7 +27,7 @@ pub(super) async fn head(response: &Response, keep_alive: bool) -> io::Result<Ve
         head.append_header(*name, value);
     }
     if !keep_alive {
-        head.insert_header("connection", "close");
+        head.append_header("connection", "close");
     }
     // The body itself is never copied through the encoder: like for HEAD, it is told the length alone.
     let untyped = head.header("content-type").is_none();
@@ -41,18 +43,13 @@ pub(super) async fn head(response: &Response, keep_alive: bool) -> io::Result<Ve
     Ok(bytes)
 }
 
-/// Writes head and body together: written apart they are two packets, and a client may wait for the second.
-pub(super) async fn write(stream: &mut TcpStream, head: &[u8], body: &Bytes) -> io::Result<()> {
-    let mut parts = [IoSlice::new(head), IoSlice::new(body)];
-    let mut rest = &mut parts[..];
-    IoSlice::advance_slices(&mut rest, 0);
-    while !rest.is_empty() {
-        match stream.write_vectored(rest).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => IoSlice::advance_slices(&mut rest, written),
-        }
-    }
-    Ok(())
+/// Writes an answer: the head and the start of the body in one write, because apart they are two packets and the peer
+/// may hold the first back; the rest as it lies in memory, where prompts are shared.
+pub(super) async fn write(stream: &mut TcpStream, mut head: Vec<u8>, body: &[u8]) -> io::Result<()> {
+    let (start, rest) = body.split_at(body.len().min(FIRST_WRITE_BYTES));
+    head.extend_from_slice(start);
+    stream.write_all(&head).await?;
+    stream.write_all(rest).await
 }
 
 /// Whether an answer of this status ends with its head.

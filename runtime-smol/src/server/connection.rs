@@ -7,7 +7,7 @@ use callwarden_core::http::head::{Head, Refusal};
 use callwarden_core::http::websocket::Upgrade;
 use callwarden_core::http::{Method, Request, Response};
 use smol::future::FutureExt as _;
-use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use smol::io::AsyncReadExt as _;
 use smol::net::TcpStream;
 use std::io;
 use std::net::{IpAddr, Shutdown};
@@ -74,7 +74,8 @@ impl<S: Service> Connection<'_, S> {
                 Next::End => After::Drop,
             };
             match after {
-                After::KeepAlive => {}
+                // A client whose requests are always there already must not keep a thread to itself.
+                After::KeepAlive => smol::future::yield_now().await,
                 After::Close => {
                     self.linger().await?;
                     return Ok(None);
@@ -102,14 +103,14 @@ impl<S: Service> Connection<'_, S> {
                 Ok(Step::Head) => (due(&mut head_until, limits.head_time), Some(Refusal::HeadLate)),
                 Ok(Step::Body { ask }) => {
                     if ask {
-                        self.write(b"HTTP/1.1 100 Continue\r\n\r\n", &Bytes::new()).await?;
+                        self.write(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), &[]).await?;
                     }
                     (due(&mut body_until, limits.body_time), Some(Refusal::BodyLate))
                 }
             };
-            let stop = self.shared.stop.clone();
+            let shared = self.shared;
             let read = match late {
-                None => self.read(until).or(super::stopped(&stop)).await,
+                None => self.read(until).or(super::stopped(&shared.stop)).await,
                 Some(_) => self.read(until).await,
             };
             match read.transpose()? {
@@ -138,7 +139,7 @@ impl<S: Service> Connection<'_, S> {
     }
 
     async fn upgrade(&mut self, upgrade: &Upgrade, on_upgrade: OnUpgrade) -> io::Result<After> {
-        self.write(upgrade.switching_protocols().as_bytes(), &Bytes::new()).await?;
+        self.write(upgrade.switching_protocols().into_bytes(), &[]).await?;
         Ok(After::Upgrade(on_upgrade))
     }
 
@@ -151,16 +152,16 @@ impl<S: Service> Connection<'_, S> {
             }
         };
         let body = match method {
-            Some(Method::Head) => &Bytes::new(),
-            _ if answer::has_no_body(response.status) => &Bytes::new(),
-            _ => &response.body,
+            Some(Method::Head) => &[],
+            _ if answer::has_no_body(response.status) => &[],
+            _ => &response.body[..],
         };
-        self.write(&head, body).await?;
+        self.write(head, body).await?;
         Ok(if keep_alive { After::KeepAlive } else { After::Close })
     }
 
     /// Writes within the time a client has to take an answer.
-    async fn write(&mut self, head: &[u8], body: &Bytes) -> io::Result<()> {
+    async fn write(&mut self, head: Vec<u8>, body: &[u8]) -> io::Result<()> {
         let until = Instant::now() + self.shared.limits.write_time;
         let written = async { Some(answer::write(&mut self.stream, head, body).await) };
         written.or(timeout(until)).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
@@ -168,7 +169,6 @@ impl<S: Service> Connection<'_, S> {
 
     /// Ends our half and reads the client's away, so that it can read the answer before the connection is gone.
     async fn linger(&mut self) -> io::Result<()> {
-        self.stream.flush().await?;
         self.stream.shutdown(Shutdown::Write)?;
         let until = Instant::now() + self.shared.limits.linger_time;
         while self.read(until).await.transpose()?.is_some_and(|bytes| bytes > 0) {
@@ -201,5 +201,7 @@ async fn timeout<T>(until: Instant) -> Option<T> {
 
 /// The answer to a plain request for what only a WebSocket can have.
 fn not_a_handshake() -> Response {
-    Response::text(426, "this path is a WebSocket: send a handshake\n").with("upgrade", "websocket")
+    Response::text(426, "this path is a WebSocket: send a handshake\n")
+        .with("connection", "Upgrade")
+        .with("upgrade", "websocket")
 }

@@ -118,6 +118,16 @@ fn a_head_may_have_8_kib_and_not_a_byte_more() {
 }
 
 #[test]
+fn empty_lines_before_a_request_are_bounded() {
+    let lines = |count: usize| "\r\n".repeat(count) + "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    for pieces in [1, 7, HEAD_BYTES_MAX] {
+        let most = HEAD_BYTES_MAX / 2;
+        assert_eq!(run(lines(most).as_bytes().chunks(pieces)), [get("/1")]);
+        assert_eq!(run(lines(most + 1).as_bytes().chunks(pieces)), [Seen::Refused(Refusal::HeadTooLong)]);
+    }
+}
+
+#[test]
 fn a_client_that_waits_is_asked_for_its_body_once() {
     let head = b"POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n";
     assert_eq!(run([&head[..], b"a", b"b", b"c"]), [Seen::Continue, post("abc")]);
