@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What the server serves.
-pub trait Service: Clone + Send + Sync + 'static {
+pub trait Service: Send + Sync + 'static {
     /// Answers one request. A panic closes this connection without an answer and harms no other.
     fn call(&self, request: Request) -> impl Future<Output = Answer> + Send;
 

@@ -62,6 +62,7 @@ impl Service for Probe {
                 release.expect("a test that waits holds the other end").recv().await.expect("released");
                 Answer::Reply(Response::text(200, "released\n"))
             }
+            "/ws-panic" => Answer::Upgrade(Box::new(|_| Box::pin(async { panic!("as asked") }))),
             "/ws" => Answer::Upgrade(Box::new(|upgraded| {
                 Box::pin(async move {
                     let mut socket = upgraded.socket(|stream| stream).await;

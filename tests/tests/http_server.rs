@@ -106,6 +106,20 @@ fn a_fault_of_the_service_closes_its_own_connection_only() {
 }
 
 #[test]
+fn a_panic_of_a_socket_ends_that_socket_and_gives_its_room_back() {
+    run(|executor| async move {
+        let server = TestServer::start(&executor, ServerLimits { connections: 1, ..ServerLimits::default() }).await;
+        for _ in 0..2 {
+            let mut client = server.connect().await;
+            let asked = String::from_utf8_lossy(WEBSOCKET).replace("/ws", "/ws-panic");
+            assert_eq!(ask(&mut client, asked.as_bytes()).await, 101);
+            assert_eq!(client.rest().await, b"");
+            until("the socket to leave", || server.connections.open() == 0).await;
+        }
+    });
+}
+
+#[test]
 fn a_refused_request_is_noticed_with_its_rule() {
     run(|executor| async move {
         let server = TestServer::start(&executor, ServerLimits::default()).await;

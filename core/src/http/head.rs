@@ -174,8 +174,8 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
         || byte.is_ascii_alphanumeric()
 }
 
-/// Whether a byte may stand in a header value. RFC 9110 lets bytes above ASCII pass as opaque; nothing here needs them,
-/// and an HTTP library behind the gate dies of them.
+/// Whether a byte may stand in a header value. RFC 9110 lets bytes above ASCII pass as opaque; no header that is read
+/// here has them, and programs do not agree on what text they are.
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
