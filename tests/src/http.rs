@@ -229,14 +229,10 @@ impl RawClient {
         }
         assert!(answer.header("date").is_some(), "{head}");
         let is_head = if self.heads.is_empty() { false } else { self.heads.remove(0) };
-        let length = match answer.header("content-length") {
-            Some(length) => length.parse().expect("a length"),
-            None => {
-                assert!(matches!(answer.status, 204 | 304), "{head}");
-                0
-            }
-        };
+        let length = answer.header("content-length").map(|length| length.parse::<usize>().expect("a length"));
+        assert_eq!(length.is_none(), matches!(answer.status, 204 | 304), "{head}");
         if !is_head {
+            let length = length.unwrap_or_default();
             while self.received.len() < length {
                 assert!(self.more().await, "the server closed within a body");
             }
@@ -254,15 +250,6 @@ impl RawClient {
             assert!(self.more().await, "the server closed");
         }
         assert_eq!(self.received.drain(..bytes.len()).collect::<Vec<_>>(), bytes);
-    }
-
-    /// Reads once, and gives what came together.
-    ///
-    /// # Panics
-    /// When nothing comes.
-    pub async fn read_once(&mut self) -> Vec<u8> {
-        assert!(self.more().await, "the server closed");
-        std::mem::take(&mut self.received)
     }
 
     /// Reads to the end of the connection, and gives what still came.

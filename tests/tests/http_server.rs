@@ -1,7 +1,7 @@
 //! What the smol server does beyond single requests: deadlines, limits, faults of the service, stopping.
 
 use callwarden::server::ServerLimits;
-use callwarden_tests::http::{BIG_BYTES, ECHO_CHARS, RawClient, TestServer, run, soon, until};
+use callwarden_tests::http::{BIG_BYTES, ECHO_CHARS, PATIENCE, RawClient, TestServer, run, soon, until};
 use std::time::Duration;
 
 const GET: &[u8] = b"GET /1 HTTP/1.1\r\nHost: x.test\r\n\r\n";
@@ -43,16 +43,6 @@ fn an_answer_says_what_it_is_once() {
             .expect("open");
         let head = client.answer().await.expect("an answer");
         assert_eq!((head.header("content-length"), head.body.len()), (Some(length.as_str()), 0));
-    });
-}
-
-#[test]
-fn head_and_body_of_an_answer_leave_together() {
-    run(|executor| async move {
-        let server = TestServer::start(&executor, ServerLimits::default()).await;
-        let mut client = server.connect().await;
-        client.send(GET).await.expect("open");
-        assert!(client.read_once().await.ends_with(b"\r\n\r\nGet /1 \n"));
     });
 }
 
@@ -173,6 +163,21 @@ fn half_a_request_is_told_that_it_is_late_and_none_is_closed_silently() {
         }
         until("every connection to end", || server.connections.open() == 0).await;
         assert_eq!(server.notices().iter().filter(|notice| notice.contains("Late")).count(), 4);
+    });
+}
+
+#[test]
+fn what_a_refused_client_still_sends_is_read_away() {
+    run(|executor| async move {
+        let server =
+            TestServer::start(&executor, ServerLimits { linger_time: PATIENCE, ..ServerLimits::default() }).await;
+        let mut client = server.connect().await;
+        client.send(b"POST /1 HTTP/1.1\r\nHost: x.test\r\nContent-Length: 16000000\r\n\r\n").await.expect("open");
+        client.send(&vec![b'z'; 16_000_000]).await.expect("read away");
+        assert_eq!(client.answer().await.expect("an answer").status, 413);
+        assert_eq!(client.rest().await, b"");
+        drop(client);
+        until("the connection to end", || server.connections.open() == 0).await;
     });
 }
 
