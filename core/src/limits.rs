@@ -215,3 +215,28 @@ pub const FAR_END_CALL_TIME: Duration = Duration::from_secs(4 * 60 * 60);
 pub const FAR_END_REQUESTS_MAX: usize = 64;
 /// Outputs after which a simulated call that is late leaves the rest of its frames due.
 pub const FAR_END_OUTPUTS_PER_TURN_MAX: usize = 48;
+
+/// A connection of our HTTP client stands within this (address, TCP, TLS), or the request was not sent. Below
+/// [`REST_TIME`], so that an unreachable Twilio is known as not sent and tried again without harm (W7).
+pub const CONNECT_TIME: Duration = Duration::from_secs(3);
+/// The head of an answer is due this long after the request was written. A transcription of two minutes of speech
+/// takes half of it.
+pub const RESPONSE_HEAD_TIME: Duration = Duration::from_secs(60);
+/// Our HTTP client gives up a peer that takes no byte of a request, or sends none of a begun answer, for this long.
+pub const TRANSFER_STALL_TIME: Duration = Duration::from_secs(10);
+/// A kept connection of our HTTP client is not used again after this. Common servers close after 5 s (Node.js,
+/// uvicorn); a request that meets such a close would be ambiguous.
+pub const FETCH_IDLE_TIME: Duration = Duration::from_secs(4);
+/// Connections our HTTP client keeps to one host; the oldest is closed for a newer one.
+pub const FETCH_IDLE_PER_HOST_MAX: usize = 32;
+/// Connections our HTTP client keeps to all hosts; the oldest is closed for a newer one.
+pub const FETCH_IDLE_MAX: usize = 64;
+/// Bytes of a response head. Twilio's and OpenAI's are below 3 KiB. It leaves room for two lines below the 8 KiB of
+/// the codec, which gets a rebuilt head.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024 - 256;
+/// Header lines of a response; Twilio sends about 20.
+pub const RESPONSE_HEADERS_MAX: usize = 100;
+/// Interim (1xx) answers skipped before the final one.
+pub const INTERIM_RESPONSES_MAX: usize = 8;
+/// Bytes of a chunk's size line, extensions included; servers send below ten.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
