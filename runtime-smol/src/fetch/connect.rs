@@ -1,0 +1,177 @@
+//! From an origin to a connected stream: addresses, TCP, TLS. Nothing of a request is sent here, so every failure here
+//! means "not sent".
+
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use futures_rustls::TlsConnector;
+use http_types::Url;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use smol::future::FutureExt;
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::TcpStream;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Where a connection leads: connections to the same origin are interchangeable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    tls: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of an `http` or `https` URL; `None` for any other.
+    pub(super) fn of(url: &Url) -> Option<Self> {
+        let tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(Self { tls, host, port: url.port_or_known_default()? })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What a connection is made of.
+trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// A connected stream, TLS included.
+pub(super) struct Connection(Box<dyn Transport>);
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+/// Makes connections.
+#[derive(Debug)]
+pub(super) struct Connector {
+    tls: Arc<ClientConfig>,
+}
+
+impl Connector {
+    /// Trusts the bundled roots, the system's (or those of `SSL_CERT_FILE`), and `extra_roots`.
+    pub(super) fn new(extra_roots: Vec<CertificateDer<'static>>) -> Self {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let native = rustls_native_certs::load_native_certs();
+        for error in native.errors {
+            tracing::warn!(%error, "some of the system's root certificates cannot be read; check SSL_CERT_FILE");
+        }
+        let (_, unusable) = roots.add_parsable_certificates(native.certs.into_iter().chain(extra_roots));
+        if unusable > 0 {
+            tracing::warn!(unusable, "some root certificates are not valid and are not trusted");
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has cipher suites for TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { tls: Arc::new(tls) }
+    }
+
+    /// Connects within `time`, trying every address of the host in order.
+    ///
+    /// # Errors
+    ///
+    /// The causes, as text.
+    pub(super) async fn connect(&self, origin: &Origin, time: Duration) -> Result<Connection, String> {
+        let due = Instant::now() + time;
+        let addresses = before(due, resolve(origin)).await.map_err(|error| {
+            let host = &origin.host;
+            format!("no address for {host}: {}", causes(&error))
+        })?;
+        let tcp = connect_any(&addresses, due).await?;
+        tcp.set_nodelay(true).map_err(|error| format!("connect to {origin}: {}", causes(&error)))?;
+        if !origin.tls {
+            return Ok(Connection(Box::new(tcp)));
+        }
+        let tls_failed = |error: &dyn core::error::Error| format!("TLS with {origin}: {}", causes(error));
+        let name = ServerName::try_from(origin.host.clone()).map_err(|error| tls_failed(&error))?;
+        let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
+        let tls = before(due, handshake).await.map_err(|error| tls_failed(&error))?;
+        Ok(Connection(Box::new(tls)))
+    }
+}
+
+/// The addresses of a host. A lookup that is given up goes on in its thread until the system's resolver returns.
+async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+    match origin.host.parse::<IpAddr>() {
+        Ok(address) => Ok(vec![SocketAddr::new(address, origin.port)]),
+        Err(_) => smol::net::resolve((origin.host.as_str(), origin.port)).await,
+    }
+}
+
+/// Connects to the first address that answers. Each gets an equal share of the time left, so that one that is not
+/// reachable does not use up the time of those behind it.
+async fn connect_any(addresses: &[SocketAddr], due: Instant) -> Result<TcpStream, String> {
+    let mut failures = Vec::new();
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let now = Instant::now();
+        let share = due.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
+        match before(now + share, TcpStream::connect(*address)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failures.push(format!("connect to {address}: {}", causes(&error))),
+        }
+    }
+    Err(if failures.is_empty() { "the host has no address".to_owned() } else { failures.join("; ") })
+}
+
+/// The result of `work`, or a timeout at `due`.
+async fn before<T>(due: Instant, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = async {
+        smol::Timer::at(due).await;
+        Err(io::Error::new(io::ErrorKind::TimedOut, "not done in time"))
+    };
+    work.or(late).await
+}
+
+/// An error with all its causes.
+pub(super) fn causes(error: &dyn core::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
