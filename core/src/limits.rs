@@ -231,8 +231,8 @@ pub const FETCH_IDLE_TIME: Duration = Duration::from_secs(4);
 pub const FETCH_IDLE_PER_HOST_MAX: usize = 32;
 /// Connections our HTTP client keeps to all hosts; the oldest is closed for a newer one.
 pub const FETCH_IDLE_MAX: usize = 64;
-/// Bytes of a response head. Twilio's and OpenAI's are below 3 KiB. It leaves room for two lines below the 8 KiB of
-/// the codec, which gets a rebuilt head.
+/// Bytes of a response head. Twilio's and OpenAI's are below 3 KiB. The rest up to the codec's own 8 KiB is room for
+/// what rebuilding the head adds: a length, and a space per line.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024 - 256;
 /// Header lines of a response; Twilio sends about 20.
 pub const RESPONSE_HEADERS_MAX: usize = 100;

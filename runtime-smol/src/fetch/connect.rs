@@ -175,3 +175,64 @@ pub(super) fn causes(error: &dyn core::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smol::net::TcpListener;
+
+    fn origin(url: &str) -> Option<Origin> {
+        Origin::of(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("https://Host.test/a?b"), origin("https://host.test:443/c"));
+        assert_ne!(origin("http://host.test:443/"), origin("https://host.test/"));
+        assert_eq!(origin("http://[::1]:8080/").unwrap().to_string(), "http://[::1]:8080");
+        assert_eq!(origin("http://[::1]/").unwrap().host.parse(), Ok(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])));
+        assert_eq!(origin("ftp://host.test/"), None);
+    }
+
+    #[test]
+    fn addresses_are_tried_in_order_and_every_failure_is_told() {
+        smol::block_on(async {
+            let due = Instant::now() + Duration::from_secs(30);
+            let mut listeners = Vec::new();
+            for _ in 0..4 {
+                listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+            }
+            let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+            listeners.drain(..2);
+            assert_eq!(connect_any(&addresses, due).await.unwrap().peer_addr().unwrap(), addresses[2]);
+            listeners.clear();
+            let cause = connect_any(&addresses, due).await.unwrap_err();
+            for address in addresses {
+                assert!(cause.contains(&format!("connect to {address}: ")), "{cause}");
+            }
+            assert_eq!(connect_any(&[], due).await.unwrap_err(), "the host has no address");
+        });
+    }
+
+    #[test]
+    fn the_causes_of_an_error_are_all_told() {
+        let inner = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
+        assert_eq!(causes(&inner), "cannot decrypt peer's message");
+        assert_eq!(causes(&Outer(inner)), "outer: cannot decrypt peer's message");
+    }
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl core::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What is refused before any connection.
 
 use super::*;
+use callwarden_core::limits::REST_TIME;
 use callwarden_core::secret::Secret;
 
 fn request() -> FetchRequest {
@@ -57,4 +58,9 @@ fn a_url_that_is_not_plain_http_is_refused_without_showing_it() {
 #[test]
 fn a_timeout_beyond_the_clock_is_refused() {
     assert!(refused(FetchRequest { timeout: Duration::MAX, ..request() }).contains("timeout"));
+}
+
+#[test]
+fn an_unreachable_peer_is_known_before_a_rest_update_is_given_up() {
+    const { assert!(CONNECT_TIME.as_millis() < REST_TIME.as_millis()) };
 }
