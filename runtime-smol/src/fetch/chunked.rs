@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_chunks_is_bounded_by_the_body_alone() {
+        let coded = format!("{}0\r\n\r\n", "1;e=x\r\nb\r\n".repeat(2 * CHUNK_LINE_BYTES_MAX));
+        let bytes = 2 * CHUNK_LINE_BYTES_MAX;
+        assert_eq!(decode(coded.as_bytes(), bytes), Ok((vec![b'b'; bytes], coded.len(), true)));
+    }
+
+    #[test]
     fn a_body_over_its_limit_is_refused_before_its_bytes_arrive() {
         assert_eq!(decode(b"5\r\n", 4), Err(BadResponse::TooLong));
         assert_eq!(decode(b"3\r\nabc\r\n2\r\n", 4), Err(BadResponse::TooLong));

@@ -1,167 +1,19 @@
 //! The outgoing HTTP client against real sockets on loopback: servers that behave, stall, lie and leave.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod connections;
+mod server;
+
 use bytes::Bytes;
 use callwarden::fetch::{Client, ClientSettings};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::Method;
 use callwarden_core::secret::Secret;
 use core::time::Duration;
-use futures_rustls::TlsAcceptor;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use smol::future::{FutureExt, poll_once, zip};
-use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-
-/// Long for a test that only waits when something is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Short for a deadline that a test waits for.
-const SHORT: Duration = Duration::from_millis(150);
-
-/// Runs a test, or fails it when it hangs.
-fn run(test: impl Future<Output = ()>) {
-    let hung = async {
-        smol::Timer::after(2 * PATIENCE).await;
-        panic!("the test hangs");
-    };
-    smol::block_on(test.or(hung));
-}
-
-/// The far end: a listener, with TLS 1.3 or plain.
-struct Server {
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    root: Option<CertificateDer<'static>>,
-}
-
-impl Server {
-    async fn plain() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), tls: None, root: None }
-    }
-
-    /// A server with a certificate for `name` from an authority of its own.
-    async fn tls(name: &str) -> Self {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .unwrap();
-        let (tls, root) = (Some(TlsAcceptor::from(Arc::new(config))), Some(authority.as_ref().der().clone()));
-        Self { tls, root, ..Self::plain().await }
-    }
-
-    /// One of each kind.
-    async fn both() -> [Self; 2] {
-        [Self::plain().await, Self::tls("127.0.0.1").await]
-    }
-
-    fn settings(&self) -> ClientSettings {
-        ClientSettings {
-            connect_time: PATIENCE,
-            head_time: PATIENCE,
-            stall_time: PATIENCE,
-            idle_time: PATIENCE,
-            extra_roots: self.root.clone().into_iter().collect(),
-        }
-    }
-
-    /// A client that trusts this server and waits for everything.
-    fn client(&self) -> Client {
-        Client::new(self.settings())
-    }
-
-    fn url(&self, path: &str) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}{path}", self.listener.local_addr().unwrap())
-    }
-
-    fn get(&self) -> FetchRequest {
-        FetchRequest {
-            method: Method::Get,
-            url: self.url("/"),
-            headers: Vec::new(),
-            authorization: None,
-            body: Bytes::new(),
-            timeout: PATIENCE,
-            response_bytes_max: 100,
-        }
-    }
-
-    async fn accept_tcp(&self) -> TcpStream {
-        self.listener.accept().await.unwrap().0
-    }
-
-    /// The next connection, its handshake done.
-    async fn accept(&self) -> Peer {
-        let tcp = self.accept_tcp().await;
-        match &self.tls {
-            Some(tls) => Peer(Box::new(tls.accept(tcp).await.unwrap())),
-            None => Peer(Box::new(tcp)),
-        }
-    }
-
-    /// Whether another connection is waiting.
-    async fn was_asked_again(&self) -> bool {
-        poll_once(self.listener.accept()).await.is_some()
-    }
-}
-
-trait Transport: AsyncRead + AsyncWrite + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
-
-/// The server's side of a connection; dropping it closes the connection.
-struct Peer(Box<dyn Transport>);
-
-impl Peer {
-    /// Reads one request with its body.
-    async fn request(&mut self) -> String {
-        let mut text = Vec::new();
-        while !text.ends_with(b"\r\n\r\n") {
-            self.read_onto(&mut text, 1).await;
-        }
-        let head = String::from_utf8(text.clone()).unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length = length.map_or(0, |length| length.parse().unwrap());
-        self.read_onto(&mut text, length).await;
-        String::from_utf8(text).unwrap()
-    }
-
-    async fn read_onto(&mut self, text: &mut Vec<u8>, bytes: usize) {
-        let start = text.len();
-        text.resize(start + bytes, 0);
-        self.0.read_exact(&mut text[start..]).await.unwrap();
-    }
-
-    async fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).await.unwrap();
-        self.0.flush().await.unwrap();
-    }
-
-    /// Sends pieces far enough apart to arrive one by one, mostly; nothing depends on it.
-    async fn send_slowly(&mut self, pieces: &[&str]) {
-        for piece in pieces {
-            self.send(piece).await;
-            smol::Timer::after(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Waits for the client's close.
-    async fn closed(&mut self) {
-        let mut rest = Vec::new();
-        // A reset is a close, too.
-        self.0.read_to_end(&mut rest).await.ok();
-    }
-}
+use server::{Peer, SHORT, Server, run};
+use smol::future::zip;
+use smol::io::AsyncWriteExt;
 
 /// Fetches `request` while the server answers its first connection with `answer`, whatever it is, and keeps it open.
 async fn answered(server: &Server, request: FetchRequest, answer: &[&str]) -> Result<FetchResponse, FetchError> {
@@ -246,6 +98,24 @@ fn a_request_arrives_as_it_was_made() {
                 ]
             );
         }
+    });
+}
+
+#[test]
+fn a_body_without_a_content_type_gets_none() {
+    run(async {
+        let server = Server::plain().await;
+        let request = FetchRequest { method: Method::Post, body: Bytes::from_static(b"x"), ..server.get() };
+        let client = server.client();
+        let far_end = async {
+            let mut peer = server.accept().await;
+            let text = peer.request().await;
+            peer.send("HTTP/1.1 204 x\r\n\r\n").await;
+            text
+        };
+        let (response, text) = zip(client.fetch(request), far_end).await;
+        assert_eq!(response.unwrap().status, 204);
+        assert!(text.contains("content-length: 1\r\n") && !text.contains("content-type"), "{text}");
     });
 }
 
@@ -442,162 +312,5 @@ fn a_server_that_takes_no_request_is_given_up_and_one_that_answers_early_is_hear
             assert_eq!((response.status, response.body.as_ref()), (413, &b"big"[..]));
             peer.closed().await;
         }
-    });
-}
-
-#[test]
-fn an_idle_connection_that_the_server_closed_is_replaced_before_anything_is_sent() {
-    run(async {
-        for server in Server::both().await {
-            let client = server.client();
-            for _ in 0..3 {
-                let far_end = async {
-                    let mut peer = server.accept().await;
-                    peer.request().await;
-                    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-                };
-                let (result, ()) = zip(client.fetch(server.get()), far_end).await;
-                assert_eq!(result.unwrap().status, 200);
-            }
-        }
-    });
-}
-
-#[test]
-fn a_connection_past_its_idle_time_or_marked_close_is_not_used_again() {
-    run(async {
-        let server = Server::plain().await;
-        let impatient = Client::new(ClientSettings { idle_time: Duration::ZERO, ..server.settings() });
-        for (client, lines) in [(impatient, ""), (server.client(), "connection: close\r\n")] {
-            let mut peers = Vec::new();
-            for _ in 0..2 {
-                let far_end = async {
-                    let mut peer = server.accept().await;
-                    peer.request().await;
-                    peer.send(&format!("HTTP/1.1 200 OK\r\n{lines}content-length: 2\r\n\r\nok")).await;
-                    peer
-                };
-                let (result, peer) = zip(client.fetch(server.get()), far_end).await;
-                assert_eq!(result.unwrap().status, 200);
-                peers.push(peer);
-            }
-        }
-    });
-}
-
-#[test]
-fn a_request_that_met_a_close_after_it_was_written_is_not_repeated_and_the_error_keeps_its_secrets() {
-    run(async {
-        for server in Server::both().await {
-            let client = server.client();
-            let request = FetchRequest {
-                method: Method::Post,
-                url: server.url("/private-path?private-query"),
-                authorization: Some(Secret::new("Basic private-token")),
-                ..server.get()
-            };
-            let far_end = async {
-                let mut peer = server.accept().await;
-                peer.request().await;
-                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-                peer.request().await;
-            };
-            let near_end = async {
-                assert_eq!(client.fetch(request.clone()).await.unwrap().status, 200);
-                client.fetch(request.clone()).await
-            };
-            let (result, ()) = zip(near_end, far_end).await;
-            let cause = ambiguous(result);
-            assert!(cause.contains("without an answer") && !cause.contains("private"), "{cause}");
-            assert!(!server.was_asked_again().await);
-        }
-    });
-}
-
-#[test]
-fn requests_at_the_same_time_have_a_connection_each_and_both_are_kept() {
-    run(async {
-        let server = Server::tls("127.0.0.1").await;
-        let client = server.client();
-        let near_end = async {
-            for _ in 0..2 {
-                let (one, two) = zip(client.fetch(server.get()), client.fetch(server.get())).await;
-                assert_eq!((one.unwrap().status, two.unwrap().status), (200, 200));
-            }
-        };
-        let far_end = async {
-            let (mut one, mut two) = (server.accept().await, server.accept().await);
-            for _ in 0..2 {
-                zip(one.request(), two.request()).await;
-                one.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-                two.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-            }
-            (one, two)
-        };
-        zip(near_end, far_end).await;
-        assert!(!server.was_asked_again().await);
-    });
-}
-
-#[test]
-fn a_certificate_from_an_unknown_root_or_for_another_name_means_not_sent() {
-    run(async {
-        for (name, trusted, expected) in [("127.0.0.1", false, "UnknownIssuer"), ("other.test", true, "not valid for")]
-        {
-            let server = Server::tls(name).await;
-            let mut settings = server.settings();
-            settings.extra_roots.truncate(usize::from(trusted));
-            let client = Client::new(settings);
-            let far_end = async {
-                let tcp = server.accept_tcp().await;
-                server.tls.as_ref().unwrap().accept(tcp).await.is_err()
-            };
-            let (result, refused) = zip(client.fetch(server.get()), far_end).await;
-            let cause = not_sent(result);
-            assert!(refused && cause.contains(expected), "{cause}");
-        }
-    });
-}
-
-#[test]
-fn a_refused_connection_an_unknown_host_and_a_mute_handshake_mean_not_sent() {
-    run(async {
-        let gone = Server::plain().await;
-        let request = gone.get();
-        let client = gone.client();
-        drop(gone);
-        let cause = not_sent(client.fetch(request.clone()).await);
-        assert!(cause.contains("connect to 127.0.0.1:") && cause.contains("refused"), "{cause}");
-
-        let unknown = FetchRequest { url: "https://host.invalid/".to_owned(), ..request };
-        let hasty = Client::new(ClientSettings { connect_time: 10 * SHORT, ..ClientSettings::default() });
-        let cause = not_sent(hasty.fetch(unknown).await);
-        assert!(cause.contains("no address for host.invalid"), "{cause}");
-
-        let mute = Server::tls("127.0.0.1").await;
-        let client = Client::new(ClientSettings { connect_time: SHORT, ..mute.settings() });
-        let (result, _tcp) = zip(client.fetch(mute.get()), mute.accept_tcp()).await;
-        let cause = not_sent(result);
-        assert!(cause.contains("TLS with https://127.0.0.1") && cause.contains("not done in time"), "{cause}");
-
-        let request = FetchRequest { timeout: SHORT, ..mute.get() };
-        let client = mute.client();
-        let (result, _tcp) = zip(client.fetch(request), mute.accept_tcp()).await;
-        assert!(not_sent(result).contains("not done in time"));
-    });
-}
-
-#[test]
-fn no_thread_of_another_runtime_starts() {
-    run(async {
-        let server = Server::tls("127.0.0.1").await;
-        let response = answered(&server, server.get(), &["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]).await;
-        assert_eq!(response.unwrap().status, 200);
-        let names: Vec<String> = std::fs::read_dir("/proc/self/task")
-            .unwrap()
-            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
-            .collect();
-        assert!(!names.is_empty() && !names.iter().any(|name| name.starts_with("async-std")), "{names:?}");
-        assert!(!names.iter().any(|name| name.starts_with("tokio")), "{names:?}");
     });
 }
