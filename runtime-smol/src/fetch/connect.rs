@@ -50,12 +50,19 @@ impl fmt::Display for Origin {
 }
 
 /// What a connection is made of.
-trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// A connected stream, TLS included.
 pub(super) struct Connection(Box<dyn Transport>);
+
+impl Connection {
+    /// A connection over `transport`.
+    pub(super) fn over(transport: impl Transport + 'static) -> Self {
+        Self(Box::new(transport))
+    }
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,13 +130,13 @@ impl Connector {
         let tcp = connect_any(&addresses, due).await?;
         tcp.set_nodelay(true).map_err(|error| format!("connect to {origin}: {}", causes(&error)))?;
         if !origin.tls {
-            return Ok(Connection(Box::new(tcp)));
+            return Ok(Connection::over(tcp));
         }
         let tls_failed = |error: &dyn core::error::Error| format!("TLS with {origin}: {}", causes(error));
         let name = ServerName::try_from(origin.host.clone()).map_err(|error| tls_failed(&error))?;
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
         let tls = before(due, handshake).await.map_err(|error| tls_failed(&error))?;
-        Ok(Connection(Box::new(tls)))
+        Ok(Connection::over(tls))
     }
 }
 

@@ -169,3 +169,46 @@ impl Exchange<'_> {
         moved.or(late).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::task::Context;
+
+    /// A peer that is always ready to be read, and never finishes.
+    struct Flood;
+
+    impl AsyncRead for Flood {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            const BYTES: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";
+            buffer[..BYTES.len()].copy_from_slice(BYTES);
+            Poll::Ready(Ok(BYTES.len()))
+        }
+    }
+
+    impl AsyncWrite for Flood {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_peer_that_never_pauses_does_not_outrun_the_deadline() {
+        let url = "http://host.test/".parse::<http_types::Url>().unwrap();
+        let request = Encoder::new(http_types::Request::new(http_types::Method::Get, url));
+        let long = Duration::from_secs(600);
+        let due = Instant::now() + Duration::from_millis(50);
+        let deadlines = Deadlines { due, head_time: long, stall_time: long };
+        let framer = Framer::new(false, usize::MAX);
+        let cause = smol::block_on(exchange(&mut Connection::over(Flood), request, framer, deadlines)).unwrap_err();
+        assert!(cause.contains("in the time the request had"), "{cause}");
+    }
+}

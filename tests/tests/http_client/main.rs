@@ -11,7 +11,7 @@ use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::Method;
 use callwarden_core::secret::Secret;
 use core::time::Duration;
-use server::{Peer, SHORT, Server, run};
+use server::{SHORT, Server, run};
 use smol::future::zip;
 use smol::io::AsyncWriteExt;
 
@@ -269,24 +269,34 @@ fn a_body_that_drips_for_ever_ends_with_the_request_s_own_timeout() {
 }
 
 #[test]
-fn a_body_that_floods_for_ever_ends_with_the_request_s_own_timeout() {
+fn a_mute_server_ends_with_the_request_s_own_timeout() {
+    run(async {
+        for sent in ["", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfour"] {
+            let server = Server::plain().await;
+            let request = FetchRequest { timeout: 2 * SHORT, ..server.get() };
+            let cause = ambiguous(answered(&server, request, &[sent]).await);
+            assert!(cause.contains("in the time the request had"), "{cause}");
+        }
+    });
+}
+
+#[test]
+fn a_slow_body_may_take_longer_than_a_stall() {
     run(async {
         let server = Server::plain().await;
-        let client = server.client();
-        let request = FetchRequest { timeout: 2 * SHORT, response_bytes_max: usize::MAX, ..server.get() };
-        // In a thread of its own, so that the client's socket always has something to read.
-        let listener = server.listener.clone();
-        let far_end = std::thread::spawn(move || {
-            smol::block_on(async {
-                let mut peer = Peer(Box::new(listener.accept().await.unwrap().0));
-                peer.request().await;
-                peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
-                let flood = "1;............................................................\r\nx\r\n".repeat(500);
-                while peer.0.write_all(flood.as_bytes()).await.is_ok() {}
-            });
-        });
-        assert!(ambiguous(client.fetch(request).await).contains("in the time the request had"));
-        far_end.join().unwrap();
+        let stall_time = Duration::from_secs(1);
+        let client = Client::new(ClientSettings { stall_time, ..server.settings() });
+        let far_end = async {
+            let mut peer = server.accept().await;
+            peer.request().await;
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n").await;
+            for _ in 0..11 {
+                smol::Timer::after(stall_time / 10).await;
+                peer.send("x").await;
+            }
+        };
+        let (result, ()) = zip(client.fetch(server.get()), far_end).await;
+        assert_eq!(result.unwrap().body.as_ref(), &[b'x'; 11]);
     });
 }
 
