@@ -12,7 +12,7 @@ pub const HEADERS_MAX: usize = 100;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Pairs read from a form; Twilio sends about 40. The rest is dropped and the form counts as damaged.
 pub const FORM_PAIRS_MAX: usize = 512;
-/// Bytes of a line with a chunk's size, extension included. Longer: 400.
+/// Bytes of a line with a chunk's size, extension included, in a request (longer: 400) or a response.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// A whole request head is due this long after its first byte, or the connection is closed with 408.
 pub const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -238,5 +238,3 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024 - 256;
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// Interim (1xx) answers skipped before the final one.
 pub const INTERIM_RESPONSES_MAX: usize = 8;
-/// Bytes of a chunk's size line, extensions included; servers send below ten.
-pub const CHUNK_LINE_BYTES_MAX: usize = 256;
