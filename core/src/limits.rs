@@ -238,3 +238,9 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024 - 256;
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// Interim (1xx) answers skipped before the final one.
 pub const INTERIM_RESPONSES_MAX: usize = 8;
+/// Inputs a task takes in before it lets others run: a flooding socket or queue shares its thread.
+pub const INPUTS_PER_TURN_MAX: usize = 64;
+/// Log lines that wait to be written. At the limit further ones are lost and counted: a stuck log never holds up a call.
+pub const LOG_LINES_MAX: usize = 4_096;
+/// How long a stopping process waits for its last log lines to be written.
+pub const LOG_FLUSH_TIME: Duration = Duration::from_secs(1);
