@@ -1,0 +1,224 @@
+//! Starts and stops a server. The binary, `demo` and the tests all come through here.
+
+use crate::clock::Clock;
+use crate::fetch::{Client, ClientSettings};
+use crate::log;
+use crate::server::{self, Connections, ServerLimits, Stopper};
+use crate::service::Service;
+use crate::spawner::Spawner;
+use crate::store::Store;
+use crate::switch::{self, Finish, Hands, Message};
+use callwarden_core::config::Config;
+use callwarden_core::limits;
+use callwarden_core::log::{Event, Level, LogLine};
+use callwarden_core::store::StoreError;
+use callwarden_core::switchboard::{Output, Switchboard};
+use smol::channel::{Receiver, Sender, bounded};
+use smol::future::or;
+use smol::{Async, Executor, Task, Timer, block_on};
+use std::fmt;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Why a server cannot start. Each is one line: what, why, and what to do.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// `DATA_DIR` cannot be written.
+    DataDir(PathBuf, io::Error),
+    /// `DATABASE_URL` cannot be read. A database that is merely away is no reason not to start.
+    Database(StoreError),
+    /// The system refused something every process is given.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: another process does; stop it, or set PORT to a free port")
+            }
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen on {address}: {error}; set BIND and PORT to an address of this machine")
+            }
+            Self::DataDir(path, error) => {
+                write!(f, "cannot write in {}: {error}; set DATA_DIR to a directory of this user", path.display())
+            }
+            Self::Database(error) => write!(f, "DATABASE_URL cannot be used: {error}"),
+            Self::System(error) => write!(f, "the system refused to start the server: {error}; see its limits"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Takes hold of the address `config` names.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub fn listen(config: &Config) -> Result<TcpListener, StartError> {
+    let address = SocketAddr::new(config.bind, config.port);
+    TcpListener::bind(address).map_err(|error| StartError::Listen(address, error))
+}
+
+/// Starts a server on `listener` with threads of its own and returns at once. A database that is away does not
+/// hinder it.
+///
+/// # Errors
+/// [`StartError`], with nothing left running.
+pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartError> {
+    check_data_dir(&config.data_dir)?;
+    let address = listener.local_addr().map_err(StartError::System)?;
+    let listener = Async::new(listener).map_err(StartError::System)?.into();
+
+    let clock = Clock::start();
+    let executor = Arc::new(Executor::new());
+    let spawner = Spawner::new(&executor);
+    let (sender, inbox) = bounded(limits::INBOX_MAX);
+    let (finish_sender, finish) = bounded(1);
+    let hands = Hands {
+        clock,
+        spawner: spawner.clone(),
+        client: Client::new(ClientSettings::default()),
+        store: Arc::new(Store::new(&config.database).map_err(StartError::Database)?),
+        inbox: sender.clone(),
+    };
+    let (board, first) = switchboard(config, clock);
+    spawner.spawn(switch::run(board, first, hands, inbox, finish_sender));
+    let (stopper, stop) = server::stop();
+    let (limits, connections) = (ServerLimits::default(), Connections::default());
+    let service = Service::new(sender.clone());
+    let gate = executor.spawn(server::serve(listener, service, Arc::clone(&executor), limits, connections, stop));
+
+    let mut running = Running {
+        address,
+        drain_time: config.drain,
+        inbox: sender,
+        finish,
+        gate: Some((stopper, gate)),
+        threads: Threads::default(),
+        executor,
+    };
+    running.threads.start(&running.executor, config.worker_threads).map_err(StartError::System)?;
+    let mode = if config.twilio.is_some() { "twilio" } else { "development" };
+    let detail = format!("http://{address} store={} mode={mode}", config.database.name());
+    log::print(&LogLine::new(Level::Info, Event::AppStart).detail(detail));
+    for warning in config.warnings() {
+        log::print(&LogLine::new(Level::Warn, Event::AppStart).detail(warning));
+    }
+    Ok(running)
+}
+
+/// The machine, and what it wants done first.
+fn switchboard(_config: &Config, _clock: Clock) -> (Switchboard, Vec<Output>) {
+    (Switchboard {}, Vec::new())
+}
+
+/// Facts that the database does not take are kept there: better no start than a call log with holes.
+fn check_data_dir(path: &Path) -> Result<(), StartError> {
+    let probe = path.join(".writable");
+    fs::create_dir_all(path)
+        .and_then(|()| fs::write(&probe, b""))
+        .and_then(|()| fs::remove_file(&probe))
+        .map_err(|error| StartError::DataDir(path.to_owned(), error))
+}
+
+/// A running server. Dropping it stops everything at once, as a crash would; [`Running::drain`] first is the kind way.
+pub struct Running {
+    address: SocketAddr,
+    drain_time: Duration,
+    inbox: Sender<Message>,
+    finish: Receiver<Finish>,
+    gate: Option<(Stopper, Task<()>)>,
+    threads: Threads,
+    executor: Arc<Executor<'static>>,
+}
+
+impl Running {
+    /// Where it listens; the real port where the configuration said 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks the switchboard to drain and waits until it has, for `DRAIN_SECONDS` at most (`None`). Serves all the
+    /// while; at the end requests under way get their answers, and nothing is accepted any more.
+    pub async fn drain(&mut self) -> Option<Finish> {
+        // A switchboard that is gone says so in `finish`.
+        self.inbox.send(Message::Drain).await.ok();
+        let finish = within(self.drain_time, self.finished()).await;
+        if let Some((stopper, gate)) = self.gate.take() {
+            drop(stopper);
+            within(limits::WRITE_TIME, gate).await;
+        }
+        finish
+    }
+
+    /// Waits for the switchboard's end: a finished drain, or a panic, after which the process must end.
+    pub async fn finished(&self) -> Finish {
+        self.finish.recv().await.unwrap_or_else(|_| Finish::Panicked("the switchboard's task is gone".to_owned()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.threads.stop();
+        // Tasks go with the executor, and sockets with the tasks.
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// What `wait` came to, or `None` after `limit`.
+async fn within<T>(limit: Duration, wait: impl Future<Output = T>) -> Option<T> {
+    or(async { Some(wait.await) }, async {
+        Timer::after(limit).await;
+        None
+    })
+    .await
+}
+
+/// The threads that run the tasks.
+#[derive(Default)]
+struct Threads {
+    stop: Option<Sender<()>>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts `count` of them, or one per processor.
+    fn start(&mut self, executor: &Arc<Executor<'static>>, count: Option<usize>) -> io::Result<()> {
+        let (stop, stopped) = bounded(1);
+        self.stop = Some(stop);
+        let count = match count {
+            Some(count) => count,
+            None => thread::available_parallelism()?.get(),
+        };
+        for number in 1..=count {
+            let (executor, stopped) = (Arc::clone(executor), stopped.clone());
+            // The channel only ever closes.
+            let work = move || block_on(executor.run(async { stopped.recv().await.unwrap_or_default() }));
+            self.running.push(thread::Builder::new().name(format!("worker-{number}")).spawn(work)?);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.stop = None;
+        for thread in self.running.drain(..) {
+            // A task's panic ends in the task; the executor's own would have ended its thread already.
+            thread.join().ok();
+        }
+    }
+}
