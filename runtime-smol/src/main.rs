@@ -77,13 +77,13 @@ async fn attend(mut running: Running, mut signals: Signals) -> ExitCode {
             let advice = "nobody watches the calls any more, so the process ends and must be started again";
             fail(INTERNAL_ERROR, &format!("internal error: the switchboard panicked: {cause}; {advice}"))
         }
-        Some(Finish::Drained) => stopped("drained"),
-        None => stopped("DRAIN_SECONDS passed, open calls are cut"),
+        Some(Finish::Drained) => stopped(Level::Info, "drained"),
+        None => stopped(Level::Warn, "DRAIN_SECONDS passed: what is open is cut"),
     }
 }
 
-fn stopped(detail: &str) -> ExitCode {
-    log::print(&LogLine::new(Level::Info, Event::AppStop).detail(detail));
+fn stopped(level: Level, detail: &str) -> ExitCode {
+    log::print(&LogLine::new(level, Event::AppStop).detail(detail));
     ExitCode::SUCCESS
 }
 

@@ -1,0 +1,235 @@
+//! The binary as an operator meets it: its words, exit codes, signals and log.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Nothing here takes longer on a machine that works at all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("callwarden-שורת-פקודה-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// The binary without this process's environment, in development mode on a free port.
+fn binary(directory: &Directory, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callwarden"));
+    command.args(arguments).env_clear().env("DATA_DIR", &directory.0).env("PORT", "0").stdin(Stdio::null());
+    command
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect()
+}
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let directory = Directory::new();
+    binary(&directory, arguments).envs(variables.iter().copied()).output().expect("it runs")
+}
+
+/// A running server, which does not outlive its test.
+struct Server {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: SocketAddr,
+    _directory: Directory,
+}
+
+impl Server {
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let directory = Directory::new();
+        let mut command = binary(&directory, &[]);
+        let mut child = command.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let line = line_with(&mut log, "APP_START");
+        let (_, address) = line.split_once("http://").expect("an address");
+        let address = address.split_once(' ').expect("more").0.parse().expect("an address");
+        Self { child, log, address, _directory: directory }
+    }
+
+    fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(killed.expect("kill runs").success());
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().expect("a child").code()
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    /// The status line and all that follows.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn line_with(log: &mut impl BufRead, word: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(word) {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).expect("a log"), 0, "the log ended without {word}");
+    }
+    line
+}
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn an_unknown_argument_is_one_line_and_exit_2() {
+    let output = run(&["שרת"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(lines(&output).len(), 1, "{:?}", lines(&output));
+    assert!(lines(&output)[0].contains("שרת") && lines(&output)[0].contains("--help"));
+}
+
+#[test]
+fn version_and_help_are_printed_and_succeed() {
+    let version = run(&["--version"], &[]);
+    assert_eq!((version.status.code(), version.stderr.len()), (Some(0), 0));
+    assert!(version.stdout.starts_with(b"callwarden "));
+    let help = run(&["--help"], &[]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("callwarden config"));
+}
+
+#[test]
+fn config_shows_the_effective_values_and_no_secret() {
+    let variables = [("GREETING_TEXT", "שלום"), ("METRICS_TOKEN", "hush-hush"), ("DRAIN_SECONDS", "7")];
+    let output = run(&["config"], &variables);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(shown.contains("GREETING_TEXT=שלום\n") && shown.contains("MEDIA_TIMEOUT=6s\n"), "{shown}");
+    assert!(!shown.contains("hush-hush"), "{shown}");
+}
+
+#[test]
+fn every_wrong_variable_is_a_line_of_its_own_and_exit_2() {
+    for arguments in [&["config"][..], &[]] {
+        let output = run(arguments, &[("PORT", "שמונים"), ("DRAIN_SECONDS", "soon")]);
+        assert_eq!(output.status.code(), Some(2));
+        let lines = lines(&output);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("callwarden: PORT: ") && lines[1].starts_with("callwarden: DRAIN_SECONDS: "));
+    }
+}
+
+#[test]
+fn a_wrong_log_filter_is_one_line_and_exit_2() {
+    let output = run(&[], &[("RUST_LOG", "callwarden=loud")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(lines(&output).len() == 1 && lines(&output)[0].contains("RUST_LOG"), "{:?}", lines(&output));
+}
+
+#[test]
+fn a_port_in_use_is_one_line_that_says_what_to_do() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = other.local_addr().expect("an address").port().to_string();
+    let output = run(&[], &[("PORT", &port)]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(&port) && lines[0].contains("another process") && lines[0].contains("set PORT"));
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_written_is_one_line() {
+    let directory = Directory::new();
+    let file = directory.0.join("קובץ");
+    std::fs::write(&file, "").expect("a file");
+    let output = run(&[], &[("DATA_DIR", file.join("data").to_str().expect("UTF-8"))]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = lines(&output);
+    assert!(lines.len() == 1 && lines[0].contains("set DATA_DIR") && lines[0].contains("קובץ"), "{lines:?}");
+}
+
+#[test]
+fn a_signal_drains_and_exits_0() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start(&[]);
+        assert!(server.ask(HEALTH).starts_with("HTTP/1.1 "));
+        server.signal(signal);
+        let stopping = line_with(&mut server.log, "APP_STOP");
+        assert!(stopping.contains(&format!("SIG{signal}")), "{stopping}");
+        line_with(&mut server.log, "drained");
+        assert_eq!(server.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let mut server = Server::start(&[]);
+    // A request under way is answered before the process ends, and this one never gets its body.
+    let mut slow = server.connect();
+    let head =
+        "POST /webhook/call_status HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).expect("written");
+    slow.read_exact(&mut [0; 12]).expect("HTTP/1.1 100");
+    server.signal("TERM");
+    line_with(&mut server.log, "APP_STOP");
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(128 + 15));
+}
+
+#[test]
+fn a_database_that_is_away_does_not_hinder_the_start() {
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let server = Server::start(&[("DATABASE_URL", &format!("postgres://user:hush-hush@{nobody}/calls"))]);
+    assert!(server.ask(HEALTH).starts_with("HTTP/1.1 "));
+}
+
+#[test]
+fn a_log_nobody_reads_holds_nothing_up() {
+    let server = Server::start(&[]);
+    // Each is a line of the log, and together they are several times what a pipe holds.
+    for _ in 0..2_000 {
+        assert!(server.ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    }
+    assert!(server.ask(HEALTH).starts_with("HTTP/1.1 "));
+}
+
+#[test]
+fn the_log_is_json_for_a_machine_and_text_when_asked() {
+    let mut server = Server::start(&[]);
+    server.signal("TERM");
+    let line = line_with(&mut server.log, "APP_STOP");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!((&line["message"], &line["reason"]), (&"APP_STOP".into(), &"SIGTERM".into()));
+    let mut server = Server::start(&[("LOG_FORMAT", "text")]);
+    server.signal("TERM");
+    let line = line_with(&mut server.log, "APP_STOP");
+    assert!(line.contains(" INFO APP_STOP reason=\"SIGTERM\""), "{line}");
+}
