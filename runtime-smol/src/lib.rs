@@ -13,6 +13,7 @@ pub mod clock;
 pub mod fetch;
 pub mod log;
 pub mod log_writer;
+pub mod prompts;
 pub mod serve;
 pub mod server;
 pub mod service;

@@ -50,7 +50,7 @@ fn run_server() -> ExitCode {
     log::print_panics();
     match start(&config) {
         Ok((running, signals)) => smol::block_on(attend(running, signals)),
-        Err(error @ StartError::Database(_)) => fail(WRONG_USAGE, &error),
+        Err(error @ (StartError::Database(_) | StartError::Prompts(_))) => fail(WRONG_USAGE, &error),
         Err(error) => fail(CANNOT_START, &error),
     }
 }

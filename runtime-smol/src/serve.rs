@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::fetch::{Client, ClientSettings};
 use crate::log;
+use crate::prompts::{self, PromptsError};
 use crate::server::{self, Connections, ServerLimits, Stopper};
 use crate::service::Service;
 use crate::spawner::Spawner;
@@ -11,6 +12,7 @@ use crate::switch::{self, Finish, Hands, Message};
 use callwarden_core::config::Config;
 use callwarden_core::limits;
 use callwarden_core::log::{Event, Level, LogLine};
+use callwarden_core::prompts::Prompts;
 use callwarden_core::store::StoreError;
 use callwarden_core::switchboard::{Output, Switchboard};
 use smol::channel::{Receiver, Sender, bounded};
@@ -33,6 +35,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// `DATA_DIR` cannot be written.
     DataDir(PathBuf, io::Error),
+    /// The prompts cannot be played.
+    Prompts(PromptsError),
     /// `DATABASE_URL` cannot be read. A database that is merely away is no reason not to start.
     Database(StoreError),
     /// The system refused something every process is given.
@@ -51,6 +55,7 @@ impl fmt::Display for StartError {
             Self::DataDir(path, error) => {
                 write!(f, "cannot write in {}: {error}; set DATA_DIR to a directory of this user", path.display())
             }
+            Self::Prompts(error) => error.fmt(f),
             Self::Database(error) => write!(f, "DATABASE_URL cannot be used: {error}"),
             Self::System(error) => write!(f, "the system refused to start the server: {error}; see its limits"),
         }
@@ -75,6 +80,7 @@ pub fn listen(config: &Config) -> Result<TcpListener, StartError> {
 /// [`StartError`], with nothing left running.
 pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartError> {
     check_data_dir(&config.data_dir)?;
+    let prompts = prompts::read(config).map_err(StartError::Prompts)?;
     let address = listener.local_addr().map_err(StartError::System)?;
     let listener = Async::new(listener).map_err(StartError::System)?.into();
 
@@ -90,7 +96,7 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
         store: Arc::new(Store::new(&config.database).map_err(StartError::Database)?),
         inbox: sender.clone(),
     };
-    let (board, first) = switchboard(config, clock);
+    let (board, first) = switchboard(config, prompts, clock);
     spawner.spawn(switch::run(board, first, hands, inbox, finish_sender));
     let (stopper, stop) = server::stop();
     let (limits, connections) = (ServerLimits::default(), Connections::default());
@@ -117,7 +123,7 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
 }
 
 /// The machine, and what it wants done first.
-fn switchboard(_config: &Config, _clock: Clock) -> (Switchboard, Vec<Output>) {
+fn switchboard(_config: &Config, _prompts: Prompts, _clock: Clock) -> (Switchboard, Vec<Output>) {
     (Switchboard {}, Vec::new())
 }
 
