@@ -70,6 +70,12 @@ where
         .finish()
 }
 
+/// Whether TRACE lines are printed: a line per frame is not even made otherwise.
+#[must_use]
+pub fn is_traced() -> bool {
+    tracing::enabled!(target: TARGET, tracing::Level::TRACE)
+}
+
 macro_rules! print_at {
     ($level:expr, $line:expr) => {
         tracing::event!(

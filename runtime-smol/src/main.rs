@@ -67,7 +67,7 @@ async fn attend(mut running: Running, mut signals: Signals) -> ExitCode {
     let signal = async { Ok(signals.first().await) };
     let finish = match smol::future::or(signal, async { Err(running.finished().await) }).await {
         Ok(signal) => {
-            log::print(&LogLine::new(Level::Info, Event::AppStop).reason(signal).detail("draining"));
+            log::print(&LogLine::new(Level::Info, Event::AppStop).reason(signal));
             running.drain().await
         }
         Err(finish) => Some(finish),

@@ -14,7 +14,9 @@ use callwarden_core::limits;
 use callwarden_core::log::{Event, Level, LogLine};
 use callwarden_core::prompts::Prompts;
 use callwarden_core::store::StoreError;
-use callwarden_core::switchboard::{Output, Switchboard};
+use callwarden_core::switchboard::{Settings, Switchboard};
+use ring::error::Unspecified;
+use ring::rand::SystemRandom;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::or;
 use smol::{Async, Executor, Task, Timer, block_on};
@@ -96,7 +98,10 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
         store: Arc::new(Store::new(&config.database).map_err(StartError::Database)?),
         inbox: sender.clone(),
     };
-    let (board, first) = switchboard(config, prompts, clock);
+    let settings = settings(config, prompts)
+        .map_err(|Unspecified| StartError::System(io::Error::other("it has no random bytes")))?;
+    let mut first = Vec::new();
+    let board = Switchboard::new(clock.now(), settings, &mut first);
     spawner.spawn(switch::run(board, first, hands, inbox, finish_sender));
     let (stopper, stop) = server::stop();
     let (limits, connections) = (ServerLimits::default(), Connections::default());
@@ -122,9 +127,18 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
     Ok(running)
 }
 
-/// The machine, and what it wants done first.
-fn switchboard(_config: &Config, _prompts: Prompts, _clock: Clock) -> (Switchboard, Vec<Output>) {
-    (Switchboard {}, Vec::new())
+/// What the switchboard is made with. Its name and its key are random: two processes must never share one.
+fn settings(config: &Config, prompts: Prompts) -> Result<Settings, Unspecified> {
+    let random = SystemRandom::new();
+    let node = u64::from_ne_bytes(ring::rand::generate(&random)?.expose());
+    Ok(Settings {
+        config: config.clone(),
+        prompts,
+        node: format!("{node:016x}"),
+        development_key: ring::rand::generate(&random)?.expose(),
+        runtime: "smol",
+        trace: log::is_traced(),
+    })
 }
 
 /// Facts that the database does not take are kept there: better no start than a call log with holes.
