@@ -150,7 +150,7 @@ fn check_data_dir(path: &Path) -> Result<(), StartError> {
         .map_err(|error| StartError::DataDir(path.to_owned(), error))
 }
 
-/// A running server. Dropping it stops everything at once, as a crash would; [`Running::drain`] first is the kind way.
+/// A running server. Dropping it closes every socket and ends every task; [`Running::drain`] first is the kind way.
 pub struct Running {
     address: SocketAddr,
     drain_time: Duration,
@@ -174,11 +174,16 @@ impl Running {
         // A switchboard that is gone says so in `finish`.
         self.inbox.send(Message::Drain).await.ok();
         let finish = within(self.drain_time, self.finished()).await;
+        self.close_gate().await;
+        finish
+    }
+
+    /// Accepts nothing more and lets requests under way be answered.
+    async fn close_gate(&mut self) {
         if let Some((stopper, gate)) = self.gate.take() {
             drop(stopper);
             within(limits::WRITE_TIME, gate).await;
         }
-        finish
     }
 
     /// Waits for the switchboard's end: a finished drain, or a panic, after which the process must end.
@@ -190,7 +195,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.threads.stop();
-        // Tasks go with the executor, and sockets with the tasks.
+        // The gate's tasks hold the executor. When they are gone the rest goes with it, and sockets with their tasks.
+        let executor = Arc::clone(&self.executor);
+        block_on(executor.run(self.close_gate()));
     }
 }
 
@@ -242,3 +249,6 @@ impl Threads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
