@@ -1,10 +1,3 @@
-//! Under construction.
-
-pub mod store;
-//! The production server of callwarden, on smol.
-
-pub mod server;
-pub mod fetch;
 //! callwarden on smol: sockets, timers, threads, files and signals for the machines of `callwarden-core`, which hold
 //! every rule. `serve` starts a server; the binary and the tests do the same thing with it.
 

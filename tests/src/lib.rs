@@ -1,10 +1,6 @@
-//! Harness of the integration tests: the world in virtual time, throwaway databases, simulated calls.
-
-pub mod world;
-//! Under construction.
+//! Harness of the integration tests: the world in virtual time, throwaway databases, plain HTTP over raw sockets.
 
 pub mod database;
-pub mod postgres;
-//! Harness of callwarden's integration tests.
-
 pub mod http;
+pub mod postgres;
+pub mod world;
