@@ -115,18 +115,18 @@ impl fmt::Display for Refusal {
             Self::Length => "the length of the body is ambiguous: send one `Content-Length` or `chunked`, not both",
             Self::Chunk => "the body is not framed in chunks: send each as its hexadecimal size, CR LF, data, CR LF",
             Self::Handshake => {
-                "the WebSocket handshake is not valid: send version 13 and one `Sec-WebSocket-Key` of 16 bytes in base64"
+                "the WebSocket handshake is not valid: send version 13 and one `Sec-WebSocket-Key` of 16 bytes"
             }
             Self::HeadLate => "the request head did not arrive in time: send it again at once",
             Self::BodyLate => "the request body did not arrive in time: send it again at once",
             Self::BodyTooLong => {
-                return write!(f, "the request body is longer than is taken here: send at most {BODY_BYTES_MAX} bytes");
+                return write!(f, "the request body is too long: send at most {BODY_BYTES_MAX} bytes");
             }
             Self::Expectation => "the expectation is not known: send `Expect: 100-continue` or none",
             Self::HeadTooLong => {
                 return write!(
                     f,
-                    "the request head is longer than is taken here: send at most {HEAD_BYTES_MAX} bytes in {HEADERS_MAX} lines"
+                    "the request head is too long: send at most {HEAD_BYTES_MAX} bytes in {HEADERS_MAX} header lines"
                 );
             }
             Self::Method => "the method is not served: send GET, HEAD or POST",
