@@ -85,8 +85,8 @@ pub const CONNECTION_WAIT: Duration = Duration::from_millis(100);
 /// Connections of a process to Postgres: one for each of [`FACT_COMMANDS_MAX`] and as many for claims. More commands
 /// wait. Six processes fit Postgres's default of 100.
 pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
-/// The latest time a database is given (June 2255): Postgres multiplies intervals in floating point, which is exact up to 2^53
-/// microseconds. Later times are stored as this one, earlier than 1970 as 1970.
+/// The latest time a database is given (June 2255): Postgres multiplies intervals in floating point, which is exact up
+/// to 2^53 microseconds. Later times are stored as this one, times before 1970 as 1970.
 pub const STORED_TIME_MAX: UnixMillis = UnixMillis(9_007_199_254_740);
 
 /// A socket must show a valid `start` within this (S7), else close 1008.

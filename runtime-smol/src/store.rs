@@ -105,13 +105,15 @@ impl Backend {
 
 /// What an error of the driver means for the command.
 fn store_error(dialect: Dialect, place: &str, error: &sqlx::Error) -> StoreError {
-    let code = error.as_database_error().and_then(|error| error.code());
-    let refused = match &code {
-        Some(code) => dialect.refuses(code),
-        None => matches!(error, sqlx::Error::Encode(_)),
+    let (refused, cause) = match error.as_database_error() {
+        // The driver's own text would add the line of the server's source.
+        Some(error) => {
+            let code = error.code().unwrap_or_default();
+            (dialect.refuses(&code), format!("{} (code {code})", error.message()))
+        }
+        None => (matches!(error, sqlx::Error::Encode(_)), causes(error)),
     };
-    let code = code.map(|code| format!(" (code {code})")).unwrap_or_default();
-    let text = format!("{place}: {}{code}", causes(error));
+    let text = format!("{place}: {cause}");
     if refused { StoreError::Refused(text) } else { StoreError::Unavailable(text) }
 }
 
