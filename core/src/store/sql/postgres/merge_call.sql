@@ -1,6 +1,6 @@
 -- Merges what is known of a call into its row, by the rules on CallFact: facts give the same row in any order and for
 -- any repeats. A value that is not known is NULL and changes nothing, for a comparison with NULL is not true.
--- A word's place in a list is its rank.
+-- A word's place in a list is its rank. A pair's first half is the least or greatest alone; the second goes with it.
 INSERT INTO call_log AS known (
     call_sid, created_at, updated_at, node, account_sid, from_number, to_number, direction, public_host, status,
     source, streams, stream_sid, stream_started_at, first_media_at, frames, fallback_at, fallback_reason, how_far_at,
@@ -40,10 +40,7 @@ ON CONFLICT (call_sid) DO UPDATE SET
                 known.status)
         THEN excluded.status ELSE known.status END,
     source = least(known.source, excluded.source),
-    streams = CASE
-        WHEN known.streams IS NULL
-            OR (excluded.streams, excluded.stream_sid) > (known.streams, known.stream_sid)
-        THEN excluded.streams ELSE known.streams END,
+    streams = greatest(known.streams, excluded.streams),
     stream_sid = CASE
         WHEN known.streams IS NULL
             OR (excluded.streams, excluded.stream_sid) > (known.streams, known.stream_sid)
@@ -51,15 +48,7 @@ ON CONFLICT (call_sid) DO UPDATE SET
     stream_started_at = least(known.stream_started_at, excluded.stream_started_at),
     first_media_at = least(known.first_media_at, excluded.first_media_at),
     frames = greatest(known.frames, excluded.frames),
-    fallback_at = CASE
-        WHEN known.fallback_at IS NULL
-            OR excluded.fallback_at < known.fallback_at
-            OR excluded.fallback_at = known.fallback_at
-                AND strpos('no_start no_media media_stalled media_quiet stream_error stream_lost',
-                    excluded.fallback_reason)
-                < strpos('no_start no_media media_stalled media_quiet stream_error stream_lost',
-                    known.fallback_reason)
-        THEN excluded.fallback_at ELSE known.fallback_at END,
+    fallback_at = least(known.fallback_at, excluded.fallback_at),
     fallback_reason = CASE
         WHEN known.fallback_at IS NULL
             OR excluded.fallback_at < known.fallback_at
@@ -69,10 +58,7 @@ ON CONFLICT (call_sid) DO UPDATE SET
                 < strpos('no_start no_media media_stalled media_quiet stream_error stream_lost',
                     known.fallback_reason)
         THEN excluded.fallback_reason ELSE known.fallback_reason END,
-    how_far_at = CASE
-        WHEN known.how_far_at IS NULL
-            OR (excluded.how_far_at, excluded.how_far) > (known.how_far_at, known.how_far)
-        THEN excluded.how_far_at ELSE known.how_far_at END,
+    how_far_at = greatest(known.how_far_at, excluded.how_far_at),
     how_far = CASE
         WHEN known.how_far_at IS NULL
             OR (excluded.how_far_at, excluded.how_far) > (known.how_far_at, known.how_far)
