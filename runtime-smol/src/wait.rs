@@ -33,12 +33,21 @@ pub(crate) struct Wait<'a, S> {
     timer: Timer,
     /// Armed while something is unsent: the peer has until then to take it.
     unsent: Option<Timer>,
+    /// Why a message could not even be queued: the peer takes nothing, and too much waits for it.
+    refused: Option<String>,
     budget: usize,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wait<'a, S> {
     pub(crate) fn new(socket: &'a mut WebSocketStream<S>, commands: Pin<&'a mut Receiver<StreamCommand>>) -> Self {
-        Self { socket, commands, timer: Timer::never(), unsent: None, budget: limits::INPUTS_PER_TURN_MAX }
+        Self {
+            socket,
+            commands,
+            timer: Timer::never(),
+            unsent: None,
+            refused: None,
+            budget: limits::INPUTS_PER_TURN_MAX,
+        }
     }
 
     /// Sets the one timer; `None` never fires.
@@ -51,13 +60,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wait<'a, S> {
 
     /// Queues a message; the following waits write it. What cannot be queued ends the next wait.
     pub(crate) fn send(&mut self, message: Message) {
-        // A full buffer is a peer that takes nothing: its deadline is now.
-        let patience = match Pin::new(&mut *self.socket).start_send(message) {
-            Ok(()) => limits::WRITE_TIME,
-            Err(_) => std::time::Duration::ZERO,
-        };
-        if self.unsent.is_none() || patience.is_zero() {
-            self.unsent = Some(Timer::after(patience));
+        if let Err(error) = Pin::new(&mut *self.socket).start_send(message) {
+            self.refused = Some(error.to_string());
+        }
+        if self.unsent.is_none() {
+            self.unsent = Some(Timer::after(limits::WRITE_TIME));
         }
     }
 
@@ -131,6 +138,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wait<'a, S> {
     }
 
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if let Some(cause) = self.refused.take() {
+            return Poll::Ready(Ended::Lost(cause));
+        }
         let Some(patience) = &mut self.unsent else { return Poll::Pending };
         match Pin::new(&mut *self.socket).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
