@@ -136,3 +136,38 @@ fn a_port_in_use_is_told_from_an_address_of_another_machine() {
     let elsewhere = Config::from_pairs(pairs("192.0.2.1", 0)).expect("a configuration");
     assert!(listen(&elsewhere).expect_err("not ours").to_string().contains("set BIND"));
 }
+
+#[test]
+fn a_stream_with_the_token_of_its_twiml_is_accepted_and_counted_until_its_socket_closes() {
+    use async_tungstenite::tungstenite::Message;
+    use futures_util::StreamExt;
+
+    let mut served = Served::start("stream", &[]);
+    let twiml = served.ask("POST /webhook/incoming_call HTTP/1.1", CALL);
+    let token =
+        twiml.split_once("name=\"token\" value=\"").and_then(|(_, rest)| rest.split_once('"')).expect("a token").0;
+    let (call, stream) = ("CA00000000000000000000000000000001", "MZ00000000000000000000000000000002");
+    let start = format!(
+        r#"{{"event":"start","streamSid":"{stream}","start":{{"streamSid":"{stream}","callSid":"{call}","customParameters":{{"call_sid":"{call}","token":"{token}"}}}}}}"#
+    );
+    let media = format!(r#"{{"event":"media","streamSid":"{stream}","media":{{"chunk":"1","payload":"/////w=="}}}}"#);
+    let address = served.running().address();
+    let mut socket = block_on(async {
+        let connection = smol::net::TcpStream::connect(address).await.expect("it listens");
+        let handshake = async_tungstenite::client_async("ws://a.example/ws/twilio-media/", connection).await;
+        let (mut socket, _) = handshake.expect("101");
+        for message in [start, media] {
+            socket.send(Message::text(message)).await.expect("sent");
+        }
+        // The mark that follows the first frame of an accepted stream.
+        let mark = within(PATIENCE, socket.next()).await.flatten().expect("open").expect("a message");
+        assert!(mark.to_text().is_ok_and(|text| text.contains("\"mark\"") && text.contains(stream)), "{mark}");
+        socket
+    });
+    assert!(served.ask("GET /metrics HTTP/1.1", "").contains("callwarden_streams_open 1\n"));
+    block_on(socket.close(None)).expect("sent");
+    let begun = std::time::Instant::now();
+    while !served.ask("GET /metrics HTTP/1.1", "").contains("callwarden_streams_open 0\n") {
+        assert!(begun.elapsed() < PATIENCE, "the stream's end is not reported");
+    }
+}

@@ -260,3 +260,13 @@ fn a_panic_in_the_task_ends_the_stream_once_and_says_why() {
     })));
     assert!(line.end().contains("the stream's task panicked: no bytes today"));
 }
+
+#[test]
+fn a_stream_costs_little_memory_beside_its_read_buffer() {
+    let (_line, session) = Line::new(8, LONG);
+    let (ours, _theirs) = UnixStream::pair().expect("a pair");
+    let socket = WebSocketStream::from_raw_socket(Async::new(ours).expect("non-blocking"), Role::Server, None);
+    let future = session.run(smol::block_on(socket));
+    // A streaming call may cost 16 KiB, and the kernel, the library and the switchboard want the rest of it.
+    assert!(size_of_val(&future) + size_of::<MediaStream>() <= 4 * 1024, "{}", size_of_val(&future));
+}
