@@ -120,6 +120,9 @@ pub const WATCH_TIMES: core::ops::RangeInclusive<Duration> = Duration::from_mill
 pub const END_SILENCES: core::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
 /// The longest `DRAIN_SECONDS`: no call is longer (W10).
 pub const DRAIN_MAX: Duration = Duration::from_secs(4 * 3_600);
+/// When `DRAIN_SECONDS` are over, the calls still open are moved to recording, and the process waits this long for
+/// that: two updates of [`REST_TIME`], and the sockets' ends.
+pub const DRAIN_MOVES_TIME: Duration = Duration::from_secs(10);
 
 /// Loudness from which a frame may be speech (W12): the mean square of its samples at -40 dBFS, which is
 /// (32,768 × 10^(-40/20))². Telephone speech is around -25 dBFS, line noise below -50.

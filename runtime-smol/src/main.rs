@@ -45,7 +45,7 @@ fn run_server() -> ExitCode {
     };
     let _writer = match log::init(config.log_format, &config.log_filter) {
         Ok(writer) => writer,
-        Err(error) => return fail(WRONG_USAGE, &format!("RUST_LOG is no log filter: {error}; try info or debug")),
+        Err(error) => return fail(WRONG_USAGE, &error),
     };
     log::print_panics();
     match start(&config) {
@@ -78,7 +78,7 @@ async fn attend(mut running: Running, mut signals: Signals) -> ExitCode {
             fail(INTERNAL_ERROR, &format!("internal error: the switchboard panicked: {cause}; {advice}"))
         }
         Some(Finish::Drained) => stopped(Level::Info, "drained"),
-        None => stopped(Level::Warn, "DRAIN_SECONDS passed: what is open is cut"),
+        None => stopped(Level::Warn, "DRAIN_SECONDS are over: what is still open is cut"),
     }
 }
 

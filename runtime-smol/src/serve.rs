@@ -168,12 +168,17 @@ impl Running {
         self.address
     }
 
-    /// Asks the switchboard to drain and waits until it has, for `DRAIN_SECONDS` at most (`None`). Serves all the
-    /// while; at the end requests under way get their answers, and nothing is accepted any more.
+    /// Asks the switchboard to drain and waits until it has: for `DRAIN_SECONDS`, and for the moves of what is open
+    /// then, [`limits::DRAIN_MOVES_TIME`] at most (`None`). Serves all the while; at the end requests under way get
+    /// their answers, and nothing is accepted any more.
     pub async fn drain(&mut self) -> Option<Finish> {
+        self.drain_within(self.drain_time + limits::DRAIN_MOVES_TIME).await
+    }
+
+    async fn drain_within(&mut self, limit: Duration) -> Option<Finish> {
         // A switchboard that is gone says so in `finish`.
         self.inbox.send(Message::Drain).await.ok();
-        let finish = within(self.drain_time, self.finished()).await;
+        let finish = within(limit, self.finished()).await;
         self.close_gate().await;
         finish
     }

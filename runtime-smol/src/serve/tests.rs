@@ -94,9 +94,9 @@ fn a_drain_without_calls_is_done_at_once_and_nothing_is_accepted_after_it() {
 
 #[test]
 fn a_drain_with_an_open_stream_ends_with_its_time() {
-    let mut served = Served::start("limit", &[("DRAIN_SECONDS", "200ms")]);
+    let mut served = Served::start("limit", &[]);
     let _open = served.upgrade();
-    assert_eq!(block_on(served.running().drain()), None);
+    assert_eq!(block_on(served.running().drain_within(Duration::from_millis(200))), None);
 }
 
 #[test]
