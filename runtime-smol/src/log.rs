@@ -3,15 +3,16 @@
 //! A line goes to standard error through a bounded queue and a thread of its own: a stuck reader of the log costs
 //! lines, which are counted, and never holds up a call.
 
-use crate::log_writer::LineSender;
+use crate::log_writer::{LineSender, LogWriter};
 use callwarden_core::config::LogFormat;
 use callwarden_core::log::{Level, LogLine};
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing::field::display;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The target of every line of ours: `RUST_LOG=warn,callwarden=debug`.
@@ -20,11 +21,11 @@ const TARGET: &str = "callwarden";
 /// Sets the process's log up. The returned writer prints what is left when it is dropped.
 ///
 /// # Errors
-/// [`ParseError`] when `filter` is no filter.
-pub fn init(format: Option<LogFormat>, filter: &str) -> Result<crate::log_writer::LogWriter, ParseError> {
+/// [`FilterError`] when `filter` is no filter.
+pub fn init(format: Option<LogFormat>, filter: &str) -> Result<LogWriter, FilterError> {
     let terminal = std::io::stderr().is_terminal();
     let filter = parse_filter(filter)?;
-    let (writer, lines) = crate::log_writer::LogWriter::start(std::io::stderr());
+    let (writer, lines) = LogWriter::start(std::io::stderr());
     match format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json }) {
         LogFormat::Text => install(text(filter, terminal, lines)),
         LogFormat::Json => install(json(filter, lines)),
@@ -39,14 +40,32 @@ fn install(subscriber: impl Subscriber + Send + Sync) {
     }
 }
 
-/// A lone level is meant for our own lines, and libraries stay at `warn`; anything else is taken as it stands.
-fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
+/// Why `RUST_LOG` cannot be used: what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterError(String);
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "RUST_LOG: {}; write a level such as info or debug, or directives such as warn,{TARGET}=debug",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+/// A lone level is meant for our own lines, and libraries stay at `warn`. A lone word that is no level would silence
+/// everything but a library of that name, which nobody means. Anything else is taken as it stands.
+fn parse_filter(filter: &str) -> Result<EnvFilter, FilterError> {
     let filter = match filter.trim() {
         "" => format!("warn,{TARGET}=info"),
-        level if level.parse::<tracing::Level>().is_ok() => format!("warn,{TARGET}={level}"),
+        level if level.parse::<LevelFilter>().is_ok() => format!("warn,{TARGET}={level}"),
+        word if !word.contains(['=', ',']) => return Err(FilterError(format!("{word:?} is no level"))),
         directives => directives.to_owned(),
     };
-    EnvFilter::builder().parse(filter)
+    EnvFilter::builder().parse(filter).map_err(|error| FilterError(error.to_string()))
 }
 
 fn text<W>(filter: EnvFilter, colours: bool, writer: W) -> impl Subscriber + Send + Sync
@@ -252,6 +271,9 @@ mod tests {
         assert!(!default.contains("REQ") && default.contains("a warning"), "{default}");
         let named = as_text("sqlx=debug", lines);
         assert!(named.contains("a statement") && !named.contains("REQ"), "{named}");
-        assert!(parse_filter("callwarden=loud").is_err());
+        for wrong in ["callwarden=loud", "loud", "רועש"] {
+            let problem = parse_filter(wrong).expect_err("refused").to_string();
+            assert!(problem.starts_with("RUST_LOG: ") && problem.lines().count() == 1, "{problem}");
+        }
     }
 }
