@@ -106,7 +106,7 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
     let (stopper, stop) = server::stop();
     let (limits, connections) = (ServerLimits::default(), Connections::default());
     let service = Service::new(sender.clone());
-    let gate = executor.spawn(server::serve(listener, service, Arc::clone(&executor), limits, connections, stop));
+    let gate = executor.spawn(server::serve(listener, service, spawner, limits, connections, stop));
 
     let mut running = Running {
         address,
@@ -150,7 +150,8 @@ fn check_data_dir(path: &Path) -> Result<(), StartError> {
         .map_err(|error| StartError::DataDir(path.to_owned(), error))
 }
 
-/// A running server. Dropping it closes every socket and ends every task; [`Running::drain`] first is the kind way.
+/// A running server. Dropping it ends every task and closes every socket, as a crash would; [`Running::drain`] first
+/// is the kind way.
 pub struct Running {
     address: SocketAddr,
     drain_time: Duration,
@@ -199,10 +200,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Then the executor goes, its tasks with it, and the sockets with the tasks.
         self.threads.stop();
-        // The gate's tasks hold the executor. When they are gone the rest goes with it, and sockets with their tasks.
-        let executor = Arc::clone(&self.executor);
-        block_on(executor.run(self.close_gate()));
     }
 }
 

@@ -14,6 +14,7 @@
 mod answer;
 mod connection;
 
+use crate::spawner::Spawner;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use callwarden_core::http::head::Refusal;
@@ -209,21 +210,21 @@ impl Drop for Entered {
 struct Shared<S> {
     service: S,
     limits: ServerLimits,
-    executor: Arc<smol::Executor<'static>>,
+    spawner: Spawner,
     stop: Stop,
 }
 
-/// Serves `listener` until told to stop, one task per connection on `executor`. Then no connection is accepted, idle
+/// Serves `listener` until told to stop, one task per connection of `spawner`'s. Then no connection is accepted, idle
 /// ones are closed, requests under way are answered, and this returns. WebSockets are not waited for.
 pub async fn serve<S: Service>(
     listener: TcpListener,
     service: S,
-    executor: Arc<smol::Executor<'static>>,
+    spawner: Spawner,
     limits: ServerLimits,
     connections: Connections,
     stop: Stop,
 ) {
-    let shared = Arc::new(Shared { service, limits, executor: Arc::clone(&executor), stop });
+    let shared = Arc::new(Shared { service, limits, spawner: spawner.clone(), stop });
     // Each connection holds a sender while it speaks HTTP, so the channel closes when the last one is done.
     let (speaking, all_done) = smol::channel::bounded::<Infallible>(1);
     while let Some(accepted) = async { Some(listener.accept().await) }.or(stopped(&shared.stop)).await {
@@ -242,12 +243,10 @@ pub async fn serve<S: Service>(
         // An answer that waits for the acknowledgement of the one before costs 40 ms; without it it still works.
         stream.set_nodelay(true).ok();
         let (shared, speaking) = (Arc::clone(&shared), speaking.clone());
-        executor
-            .spawn(async move {
-                connection::run(&shared, stream, peer, entered).await;
-                drop(speaking);
-            })
-            .detach();
+        spawner.spawn(async move {
+            connection::run(&shared, stream, peer, entered).await;
+            drop(speaking);
+        });
     }
     drop((listener, speaking));
     closed(&all_done).await;

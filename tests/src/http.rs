@@ -1,6 +1,7 @@
 //! A server with a small service of its own on loopback, and a client that sends raw bytes and reads answers strictly.
 
 use callwarden::server::{Answer, Connections, Notice, ServerLimits, Service, Stopper, serve, stop};
+use callwarden::spawner::Spawner;
 use callwarden_core::http::{Request, Response};
 use smol::future::FutureExt as _;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -122,7 +123,7 @@ impl TestServer {
         let connections = Connections::default();
         let (stopper, stop) = stop();
         let serving =
-            executor.spawn(serve(listener, probe.clone(), Arc::clone(executor), limits, connections.clone(), stop));
+            executor.spawn(serve(listener, probe.clone(), Spawner::new(executor), limits, connections.clone(), stop));
         Self { address, connections, serving, stopper, release, probe }
     }
 

@@ -22,13 +22,10 @@ pub(super) async fn run<S: Service>(shared: &Shared<S>, stream: TcpStream, peer:
     let buffer = vec![0; READ_BYTES].into_boxed_slice();
     let connection = Connection { shared, stream, peer, gate: Gate::default(), buffer };
     if let Ok(Some((socket, on_upgrade))) = connection.serve().await {
-        shared
-            .executor
-            .spawn(async move {
-                on_upgrade(socket).await;
-                drop(entered);
-            })
-            .detach();
+        shared.spawner.spawn(async move {
+            on_upgrade(socket).await;
+            drop(entered);
+        });
     }
 }
 
