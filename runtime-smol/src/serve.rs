@@ -128,7 +128,7 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
 }
 
 /// What the switchboard is made with. Its name and its key are random: two processes must never share one.
-fn settings(config: &Config, prompts: Prompts) -> Result<Settings, Unspecified> {
+pub(crate) fn settings(config: &Config, prompts: Prompts) -> Result<Settings, Unspecified> {
     let random = SystemRandom::new();
     let node = u64::from_ne_bytes(ring::rand::generate(&random)?.expose());
     Ok(Settings {

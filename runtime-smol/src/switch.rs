@@ -260,3 +260,6 @@ async fn next(mut inbox: Pin<&mut Receiver<Message>>, timer: &mut Timer) -> Arri
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;
