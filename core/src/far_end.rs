@@ -23,6 +23,7 @@ mod ledger;
 mod messages;
 mod plan;
 mod rest;
+mod sound;
 mod streaming;
 mod twiml;
 mod verbs;
@@ -35,6 +36,7 @@ pub use asking::Asked;
 pub use ledger::{EndedBy, Executed, Heard, Ledger, Problem, Recorded, Span, Streamed};
 pub use plan::{AfterFailure, HangUp, Line, Plan, RecordingFate, StreamFault};
 pub use rest::{rest_call, rest_refusal};
+pub use sound::playing_time;
 
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
 use crate::key::{Key, Slab};
@@ -331,6 +333,16 @@ impl FarEnd {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The account up to `now`, the running span included: for looking on while a call is under way.
+    #[must_use]
+    pub fn ledger_at(&self, now: Now) -> Ledger {
+        let mut ledger = self.ledger.clone();
+        if !self.is_over() {
+            ledger.close(now.mono);
+        }
+        ledger
     }
 
     /// Who calls whom.

@@ -53,8 +53,7 @@ fn each_fault_is_silence_to_the_caller_from_its_first_moment() {
     ] {
         let mut desk = faulty(fault);
         desk.wait_seconds(10);
-        let mut ledger = desk.far.ledger().clone();
-        ledger.close(desk.now.mono);
+        let ledger = desk.far.ledger_at(desk.now);
         assert_eq!(ledger.by_second(), seconds, "{fault:?}");
         assert_eq!(desk.sent.len(), messages, "{fault:?}");
     }
