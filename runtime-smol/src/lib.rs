@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod clock;
+pub mod far_end;
 pub mod fetch;
 pub mod log;
 pub mod log_writer;
