@@ -35,7 +35,8 @@
 //!    means a dead task: end that stream). One direction that cannot block cannot deadlock.
 //! 8. Act first, log afterwards; a log line that cannot be written is lost, never waited for.
 //! 9. Keep a request's answer coming when its client hangs up: what it started is not undone.
-//! 10. On a signal feed [`switchboard::Input::Drain`] and serve on until `is_drained()` or `DRAIN_SECONDS` are over.
+//! 10. On a signal feed [`switchboard::Input::Drain`] and serve on until `is_drained()`, for `DRAIN_SECONDS` and
+//!     [`limits::DRAIN_MOVES_TIME`] at most: when the seconds are over, what is still live is moved to recording.
 //!
 //! # A call's phases
 //!

@@ -121,8 +121,8 @@ pub const END_SILENCES: core::ops::RangeInclusive<Duration> = Duration::from_mil
 /// The longest `DRAIN_SECONDS`: no call is longer (W10).
 pub const DRAIN_MAX: Duration = Duration::from_secs(4 * 3_600);
 /// When `DRAIN_SECONDS` are over, the calls still open are moved to recording, and the process waits this long for
-/// that: two updates of [`REST_TIME`], and the sockets' ends.
-pub const DRAIN_MOVES_TIME: Duration = Duration::from_secs(10);
+/// that: an update of [`REST_TIME`] and the socket's end.
+pub const DRAIN_MOVES_TIME: Duration = Duration::from_secs(5);
 
 /// Loudness from which a frame may be speech (W12): the mean square of its samples at -40 dBFS, which is
 /// (32,768 × 10^(-40/20))². Telephone speech is around -25 dBFS, line noise below -50.
