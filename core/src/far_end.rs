@@ -19,9 +19,11 @@
 //! socket: marks come back at once. TwiML must be sent as XML; Twilio would also read text aloud.
 
 mod asking;
+mod frames;
 mod ledger;
 mod messages;
 mod plan;
+mod recording;
 mod rest;
 mod sound;
 mod streaming;
@@ -44,10 +46,10 @@ use crate::limits;
 use crate::time::{Instant, Now};
 use asking::Purpose;
 use core::time::Duration;
+use recording::Recording;
 use std::collections::{BTreeMap, VecDeque};
 use streaming::Stream;
 use twiml::Verb;
-use verbs::Recording;
 
 /// A request of Twilio's under way.
 pub type AskId = Key<Asked>;

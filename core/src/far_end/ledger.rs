@@ -4,7 +4,7 @@
 //! deadlines, so it cannot agree with them by mistake.
 
 use crate::sid::{RecordingSid, StreamSid};
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use core::fmt;
 use core::time::Duration;
 
@@ -106,10 +106,14 @@ pub struct Recorded {
     pub recording: RecordingSid,
     /// When it began, after the beep.
     pub from: Instant,
+    /// The same moment, as Twilio dates it.
+    pub dated: UnixMillis,
     /// When it ended; `None` while it runs.
     pub to: Option<Instant>,
     /// How much of it the caller spoke.
     pub speech: Duration,
+    /// How much of it is kept once it ended: nothing of an absent one.
+    pub kept: Duration,
 }
 
 /// A stream of the call.

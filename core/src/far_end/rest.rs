@@ -1,21 +1,54 @@
-//! The REST interface of a live call: `…/Accounts/{AccountSid}/Calls/{CallSid}.json`.
+//! The REST interface: `…/Accounts/{AccountSid}/Calls/{CallSid}.json`, the call's recordings, and what changes a call.
 
 use super::{EndedBy, FarEnd, FarOutput, Status, wire};
 use crate::fetch::{FetchRequest, FetchResponse};
 use crate::http::Method;
 use crate::limits;
-use crate::sid::{AccountSid, CallSid};
+use crate::sid::{AccountSid, CallSid, RecordingSid};
 use crate::time::Now;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-/// The call a REST URL or path names; it is case sensitive and takes no query.
+/// What a REST URL names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target<'a> {
+    /// `Calls/{CallSid}.json`.
+    Call(CallSid),
+    /// `Calls/{CallSid}/Recordings.json`.
+    Recordings(CallSid),
+    /// `Recordings/{RecordingSid}` with this extension, or none.
+    Recording(RecordingSid, &'a str),
+}
+
+/// Paths are case sensitive; a query may follow where Twilio documents one.
+fn target(url: &str) -> Option<(AccountSid, Target<'_>)> {
+    let (_, rest) = url.split_once("/2010-04-01/Accounts/")?;
+    let (account, rest) = rest.split_once('/')?;
+    let account = account.parse().ok()?;
+    let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+    if let Some(call) = path.strip_prefix("Calls/") {
+        if let Some(call) = call.strip_suffix("/Recordings.json") {
+            return Some((account, Target::Recordings(call.parse().ok()?)));
+        }
+        let call = call.strip_suffix(".json").filter(|_| path.len() == rest.len())?;
+        return Some((account, Target::Call(call.parse().ok()?)));
+    }
+    let (sid, extension) = match path.strip_prefix("Recordings/")? {
+        name if name.contains('.') => name.split_once('.')?,
+        name => (name, ""),
+    };
+    Some((account, Target::Recording(sid.parse().ok()?, extension)))
+}
+
+/// The call a REST URL or path is about, if it says so: that of the call itself, or of its list of recordings. A URL
+/// of one recording does not name the call; ask [`FarEnd::answers`].
 #[must_use]
 pub fn rest_call(url: &str) -> Option<(AccountSid, CallSid)> {
-    let at = url.find("/2010-04-01/Accounts/")?;
-    let (account, call) = url[at..].strip_prefix("/2010-04-01/Accounts/")?.split_once("/Calls/")?;
-    Some((account.parse().ok()?, call.strip_suffix(".json")?.parse().ok()?))
+    match target(url)? {
+        (account, Target::Call(call) | Target::Recordings(call)) => Some((account, call)),
+        (_, Target::Recording(..)) => None,
+    }
 }
 
 /// A refusal as Twilio words it: 401 with 20003, 404 with 20404, 429 with 20429, 503 with 20503 and the like.
@@ -25,30 +58,46 @@ pub fn rest_refusal(status: u16, code: u32, message: &str) -> FetchResponse {
     answer(status, &json!({ "code": code, "message": message, "more_info": more, "status": status }))
 }
 
-fn answer(status: u16, body: &Value) -> FetchResponse {
+pub(super) fn answer(status: u16, body: &Value) -> FetchResponse {
     let headers = [("content-type", "application/json"), ("twilio-request-id", "RQ00000000000000000000000000000000")];
     FetchResponse { status, headers: headers.into_iter().collect(), body: body.to_string().into() }
 }
 
 impl FarEnd {
+    /// Whether a REST URL or path is about this call or one of its recordings.
+    #[must_use]
+    pub fn answers(&self, url: &str) -> bool {
+        match target(url) {
+            Some((account, _)) if account != self.line.account => false,
+            Some((_, Target::Call(call) | Target::Recordings(call))) => call == self.line.call,
+            Some((_, Target::Recording(recording, _))) => self.recorded(recording).is_some(),
+            None => false,
+        }
+    }
+
     /// Answers a REST request of the server's, whatever its method and path; credentials are checked when the line has
     /// an auth token.
     pub fn rest(&mut self, now: Now, request: &FetchRequest, out: &mut Vec<FarOutput>) -> FetchResponse {
         if !self.admits(request) {
             return rest_refusal(401, 20003, "Authenticate");
         }
-        if rest_call(&request.url) != Some((self.line.account, self.line.call)) {
-            return unknown(&request.url);
-        }
-        match request.method {
-            Method::Get => self.rest_look_up(),
-            Method::Post => {
-                let form = core::str::from_utf8(&request.body).unwrap_or("%");
-                self.rest_update(now, form, out)
+        self.work_off(now, out);
+        let answer = self.admitted(request, out);
+        self.settle(out);
+        answer
+    }
+
+    fn admitted(&mut self, request: &FetchRequest, out: &mut Vec<FarOutput>) -> FetchResponse {
+        let target = target(&request.url).filter(|_| self.answers(&request.url));
+        match (target.map(|(_, target)| target), request.method) {
+            (None, _) => unknown(&request.url),
+            (Some(Target::Call(_)), Method::Get) => self.rest_look_up(),
+            (Some(Target::Call(_)), Method::Post) => {
+                self.update(core::str::from_utf8(&request.body).unwrap_or("%"), out)
             }
-            Method::Head | Method::Put | Method::Delete | Method::Options | Method::Patch => {
-                rest_refusal(405, 20004, "Method not allowed")
-            }
+            (Some(Target::Recordings(_)), Method::Get) => self.rest_recordings(),
+            (Some(Target::Recording(recording, extension)), Method::Get) => self.rest_recording(recording, extension),
+            (Some(_), _) => rest_refusal(405, 20004, "Method not allowed"),
         }
     }
 
@@ -146,7 +195,7 @@ impl FarEnd {
     }
 }
 
-fn unknown(path: &str) -> FetchResponse {
+pub(super) fn unknown(path: &str) -> FetchResponse {
     rest_refusal(404, 20404, &format!("The requested resource {path} was not found"))
 }
 

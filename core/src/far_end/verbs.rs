@@ -1,28 +1,14 @@
 //! Executes documents: prompts, pauses, recordings, redirects, and the end of the call.
 
 use super::asking::Purpose;
-use super::twiml::{self, RecordVerb, Verb};
+use super::twiml::{self, Verb};
 use super::wire::{self, Parameters};
-use super::{Activity, EndedBy, Event, Executed, FarEnd, FarOutput, HangUp, Heard, MediaId, MediaKind, Recorded};
-use super::{RecordingFate, Status, Told};
+use super::{Activity, EndedBy, Event, Executed, FarEnd, FarOutput, HangUp, Heard, MediaId, MediaKind, Status};
 use crate::limits;
-use crate::sid::RecordingSid;
-use crate::time::UnixMillis;
 use core::time::Duration;
 
-/// How long the beep of a recording sounds.
-const BEEP: Duration = Duration::from_millis(500);
 /// How long Twilio's announcement of an application error sounds.
 const FAILURE: Duration = Duration::from_secs(4);
-
-/// A running `<Record>`.
-#[derive(Debug)]
-pub(super) struct Recording {
-    verb: RecordVerb,
-    action: String,
-    /// Its place in the ledger and its start, once the beep is over.
-    running: Option<(usize, UnixMillis)>,
-}
 
 impl FarEnd {
     /// A document came: from a URL, or from a REST update.
@@ -180,112 +166,17 @@ impl FarEnd {
         self.ask(Purpose::Document { verb: self.verb, fallback: false }, url, get, parameters, out);
     }
 
-    fn record(&mut self, verb: RecordVerb, out: &mut Vec<FarOutput>) {
-        let reference = verb.action.clone().or_else(|| self.base.clone()).unwrap_or_default();
-        let Some(action) = self.resolve(&reference) else {
-            let text = "<Record> reached by modifying a live call needs an absolute action";
-            return self.application_failed(11100, text, &reference, false, out);
-        };
-        let beep = verb.beep;
-        self.begin(Activity::Recording(Box::new(Recording { verb, action, running: None })), Heard::Silence);
-        if beep {
-            self.ledger.change(self.now.mono, Heard::Beep);
-            self.schedule(BEEP, Event::VerbDone(self.verb));
-        } else {
-            self.recording_starts(out);
-        }
-    }
-
     /// A prompt, a pause, a beep or a recording is over.
     pub(super) fn verb_done(&mut self, out: &mut Vec<FarOutput>) {
         if self.ledger.heard() == Some(Heard::Failure) {
             return self.end(EndedBy::Failure, out);
         }
         let Activity::Recording(recording) = &self.activity else { return self.next_verb(out) };
-        if recording.running.is_none() {
+        if !recording.is_running() {
             return self.recording_starts(out);
         }
         let Some((url, get, parameters)) = self.recording_ends(out) else { return };
         self.ask_document(&url, get, parameters, out);
-    }
-
-    fn recording_starts(&mut self, out: &mut Vec<FarOutput>) {
-        let Activity::Recording(recording) = &mut self.activity else { return };
-        let number = u128::from_str_radix(&self.line.call.as_str()[2..], 16).unwrap_or_default();
-        let ordinal = self.ledger.recordings.len();
-        let sid = RecordingSid::from_number(number.rotate_left(64).wrapping_add(ordinal as u128));
-        recording.running = Some((ordinal, self.now.unix));
-        let longest = Duration::from_secs(recording.verb.max_length.into());
-        let quiet = Duration::from_secs(recording.verb.timeout.into());
-        let ends_by_silence = self.plan.recording_hears && !quiet.is_zero();
-        let length = if ends_by_silence { longest.min(self.plan.message + quiet) } else { longest };
-        self.ledger.recordings.push(Recorded { recording: sid, from: self.now.mono, to: None, speech: Duration::ZERO });
-        self.ledger.change(self.now.mono, Heard::Recording);
-        self.schedule(length, Event::VerbDone(self.verb));
-        if let (HangUp::Recording(after), false) = (self.plan.hangs_up, self.hang_up_planned) {
-            self.hang_up_planned = true;
-            self.schedule(after, Event::HangUp);
-        }
-        self.tell_recording(ordinal, "in-progress", Duration::ZERO, out);
-    }
-
-    /// Ends a running recording and tells what became of it. Returns what its action is asked with.
-    fn recording_ends(&mut self, out: &mut Vec<FarOutput>) -> Option<(String, bool, Parameters)> {
-        let Activity::Recording(recording) = &self.activity else { return None };
-        let (ordinal, _) = recording.running?;
-        let (trim, action, get) = (recording.verb.trim, recording.action.clone(), recording.verb.method == "GET");
-        let recorded = self.ledger.recordings.get_mut(ordinal)?;
-        recorded.to = Some(self.now.mono);
-        let length = self.now.mono.since(recorded.from);
-        recorded.speech = if self.plan.recording_hears { length.min(self.plan.message) } else { Duration::ZERO };
-        let kept = if trim { recorded.speech } else { length };
-        let url = recording_url(self.line.account.as_str(), recorded.recording);
-        let sid = recorded.recording.to_string();
-        let (status, kept) = match self.plan.recording {
-            RecordingFate::Kept if !kept.is_zero() => ("completed", kept),
-            RecordingFate::Kept | RecordingFate::Absent => ("absent", Duration::ZERO),
-            RecordingFate::Unreported => ("", kept),
-        };
-        self.tell_recording(ordinal, status, kept, out);
-        let seconds = length.as_millis().div_ceil(1_000).to_string();
-        Some((action, get, vec![("RecordingUrl", url), ("RecordingSid", sid), ("RecordingDuration", seconds)]))
-    }
-
-    /// The recording callback, if the document asked for this event.
-    fn tell_recording(&mut self, ordinal: usize, status: &'static str, length: Duration, out: &mut Vec<FarOutput>) {
-        let Activity::Recording(recording) = &self.activity else { return };
-        let verb = &recording.verb;
-        let (Some(url), Some((_, started)), true) =
-            (&verb.callback, recording.running, verb.events.iter().any(|event| event == status))
-        else {
-            return;
-        };
-        let Some(url) = self.resolve(url) else {
-            return self.warn(11100, "recordingStatusCallback is no absolute URL");
-        };
-        let Some(sid) = self.ledger.recordings.get(ordinal).map(|recorded| recorded.recording) else { return };
-        let mut parameters = vec![
-            ("RecordingSource", "RecordVerb".to_owned()),
-            ("RecordingTrack", "inbound".to_owned()),
-            ("RecordingSid", sid.to_string()),
-            ("RecordingUrl", recording_url(self.line.account.as_str(), sid)),
-            ("RecordingStatus", status.to_owned()),
-            ("RecordingChannels", "1".to_owned()),
-            ("ErrorCode", "0".to_owned()),
-            ("CallSid", self.line.call.to_string()),
-            ("RecordingStartTime", wire::rfc2822(started)),
-            ("AccountSid", self.line.account.to_string()),
-        ];
-        let delay = if status == "in-progress" { Duration::ZERO } else { self.plan.recording_delay };
-        if status != "in-progress" {
-            parameters.push(("RecordingDuration", length.as_millis().div_ceil(1_000).to_string()));
-        }
-        let get = verb.callback_method == "GET";
-        if delay.is_zero() {
-            self.ask(Purpose::Notice, &url, get, parameters, out);
-        } else {
-            self.schedule(delay, Event::Tell(Box::new(Told { url, get, parameters })));
-        }
     }
 
     /// Stops whatever runs because of a REST update.
@@ -352,10 +243,6 @@ impl FarEnd {
         ]);
         self.ask(Purpose::Notice, &url, false, parameters, out);
     }
-}
-
-fn recording_url(account: &str, recording: RecordingSid) -> String {
-    format!("https://api.twilio.com/2010-04-01/Accounts/{account}/Recordings/{recording}")
 }
 
 /// Why a `<Say>` is not heard, if so. Hebrew is spoken by eight voices of Google's only.

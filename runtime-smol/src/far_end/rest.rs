@@ -79,7 +79,10 @@ fn answer(exchange: &Exchange, request: &FetchRequest) -> FetchResponse {
         429 => return rest_refusal(429, 20429, "Too Many Requests"),
         status => return rest_refusal(status, 20500, "Internal Server Error"),
     }
-    let call = rest_call(&request.url).and_then(|(_, call)| exchange.calls().get(&call).cloned());
+    let call = match rest_call(&request.url) {
+        Some((_, call)) => exchange.calls().get(&call).cloned(),
+        None => exchange.calls().values().find(|call| call.machine().answers(&request.url)).cloned(),
+    };
     match call {
         Some(call) => call.rest(request),
         None => rest_refusal(404, 20404, &format!("The requested resource {} was not found", request.url)),

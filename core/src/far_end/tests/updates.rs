@@ -4,6 +4,8 @@ use super::*;
 use crate::http::Method;
 use crate::secret::Secret;
 
+/// The base64 of AC0000000000000000000000000000000a:12345.
+const CREDENTIALS: &str = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwYToxMjM0NQ==";
 const MOVED: &str = "<Record action=\"https://h/handle_recording\" playBeep=\"false\"/>";
 
 fn desk_with(first: &'static str) -> Desk {
@@ -127,12 +129,58 @@ fn an_update_is_read_strictly() {
 }
 
 #[test]
+fn recordings_can_be_listed_and_had_once_they_are_ready() {
+    let voice = vec![0x80_u8; 8].into();
+    let plan = Plan { voice, message: Duration::from_secs(1), ..Plan::default() };
+    let record =
+        "<Record action=\"https://h/handle_recording\" timeout=\"2\" playBeep=\"false\" trim=\"do-not-trim\"/>";
+    let desk = Desk::new(plan, move |path, request| match path {
+        "/incoming_call" => twiml(record),
+        _ => application(path, request),
+    });
+    let mut desk = desk.dial();
+    let get = |desk: &mut Desk, path: &str| {
+        let url = format!("https://api.twilio.com/2010-04-01/Accounts/AC0000000000000000000000000000000a/{path}");
+        assert!(desk.far.answers(&url), "{url}");
+        let request = FetchRequest {
+            method: Method::Get,
+            url,
+            headers: Vec::new(),
+            authorization: Some(Secret::new(CREDENTIALS)),
+            body: Default::default(),
+            timeout: limits::REST_TIME,
+            response_bytes_max: limits::REST_BYTES_MAX,
+        };
+        desk.far.rest(desk.now, &request, &mut Vec::new())
+    };
+    let list = "Calls/CA0000000000000000000000000000000c/Recordings.json?PageSize=20";
+    let status = |answer: FetchResponse| {
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        (body["recordings"][0]["status"].as_str().map(str::to_owned), body["recordings"][0]["duration"].clone())
+    };
+    let file = format!("Recordings/{}.wav", desk.far.ledger().recordings[0].recording);
+    for (wait, expected, code) in [(1_000, "in-progress", 404), (2_300, "processing", 404), (500, "completed", 200)] {
+        desk.wait(Duration::from_millis(wait));
+        assert_eq!(status(get(&mut desk, list)).0.as_deref(), Some(expected));
+        assert_eq!(get(&mut desk, &file).status, code, "{expected}");
+    }
+    assert_eq!(status(get(&mut desk, list)).1, "3");
+    let audio = get(&mut desk, &file).body;
+    assert_eq!(playing_time("audio/x-wav", &audio), Ok(Duration::from_secs(3)));
+    let sample = |second: usize| i16::from_le_bytes([audio[44 + second * 16_000], audio[45 + second * 16_000]]);
+    assert_eq!((sample(0), sample(2)), (32_124, 0));
+    assert_eq!(get(&mut desk, &file.replace(".wav", ".json")).status, 200);
+    assert!(!desk.far.answers(
+        "/2010-04-01/Accounts/AC0000000000000000000000000000000a/Recordings/RE00000000000000000000000000000000"
+    ));
+}
+
+#[test]
 fn a_rest_request_needs_the_right_path_and_credentials() {
     let mut desk = desk_with("<Pause length=\"60\"/>");
     let account = "/2010-04-01/Accounts/AC0000000000000000000000000000000a";
     let call = format!("{account}/Calls/CA0000000000000000000000000000000c.json");
-    // The base64 of AC0000000000000000000000000000000a:12345.
-    let right = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwYToxMjM0NQ==";
+    let right = CREDENTIALS;
     let other = format!("{account}/Calls/CA00000000000000000000000000000000.json");
     for (method, path, authorization, status) in [
         (Method::Get, call.as_str(), Some(right), 200),
