@@ -11,6 +11,7 @@ Usage: callwarden [COMMAND]
 Commands:
   serve      Run the server (the default)
   config     Print the effective configuration, secrets masked, and check it
+  demo       Play five simulated calls against a real server, and say what became of them
 
 Options:
   --version  Print name and version
@@ -26,6 +27,7 @@ Exit codes: 0 done, 1 cannot start, 2 wrong usage or configuration, 70 internal 
 pub enum Command {
     Serve,
     Config,
+    Demo,
     Version,
     Help,
 }
@@ -40,6 +42,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     let command = match first.to_str() {
         Some("serve") => Command::Serve,
         Some("config") => Command::Config,
+        Some("demo") => Command::Demo,
         Some("--version" | "-V") => Command::Version,
         Some("--help" | "-h" | "help") => Command::Help,
         _ => return Err(unknown(&first)),
@@ -68,6 +71,7 @@ mod tests {
         assert_eq!(words(""), Ok(Command::Serve));
         assert_eq!(words("serve"), Ok(Command::Serve));
         assert_eq!(words("config"), Ok(Command::Config));
+        assert_eq!(words("demo"), Ok(Command::Demo));
         assert_eq!(words("--version"), Ok(Command::Version));
         assert_eq!(words("-h"), Ok(Command::Help));
     }

@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod clock;
+pub mod demo;
 pub mod far_end;
 pub mod fetch;
 pub mod log;

@@ -1,6 +1,7 @@
 //! The command line of callwarden.
 
 use callwarden::arguments::{self, Command, HELP};
+use callwarden::demo;
 use callwarden::log;
 use callwarden::serve::{Running, StartError, listen, serve};
 use callwarden::signals::Signals;
@@ -8,11 +9,13 @@ use callwarden::switch::Finish;
 use callwarden_core::config::Config;
 use callwarden_core::log::{Event, Level, LogLine};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Something outside is in the way: the port, a directory, the system.
 const CANNOT_START: u8 = 1;
+/// A call of the demo came out wrong.
+const CAME_OUT_WRONG: u8 = 1;
 /// The command line or a variable is wrong.
 const WRONG_USAGE: u8 = 2;
 /// A bug of ours (`EX_SOFTWARE`).
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve) => run_server(),
         Ok(Command::Config) => print_config(),
+        Ok(Command::Demo) => play_demo(),
         Ok(Command::Version) => print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Help) => print(HELP),
         Err(problem) => fail(WRONG_USAGE, &problem),
@@ -35,6 +39,16 @@ fn print_config() -> ExitCode {
             print(&settings.collect::<String>())
         }
         Err(code) => code,
+    }
+}
+
+fn play_demo() -> ExitCode {
+    let mut out = std::io::stdout();
+    let terminal = out.is_terminal();
+    match demo::run(&mut out, terminal) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(CAME_OUT_WRONG),
+        Err(error) => fail(CANNOT_START, &error),
     }
 }
 
