@@ -1,0 +1,100 @@
+//! W12: the caller says nothing.
+
+use super::*;
+
+/// Two full-scale samples; what [`Run::frame`] sends is silence.
+const LOUD: &str = "AAA=";
+
+fn listening() -> StreamSettings {
+    StreamSettings { end_silence: Some(Duration::from_secs(20)), ..settings() }
+}
+
+impl Run {
+    /// So many loud frames, 20 ms apart, the first at `from`.
+    fn loud_frames(&mut self, from: u64, number: u32) {
+        for at in (from..).step_by(20).take(number as usize) {
+            self.chunk += 1;
+            self.text(at, &media_text(sid(), self.chunk, LOUD));
+        }
+    }
+}
+
+#[test]
+fn a_caller_who_says_nothing_is_reported_once() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 60_000);
+    assert_eq!(run.news(), ["20010 silent"]);
+}
+
+#[test]
+fn silence_is_measured_from_the_first_frame() {
+    let mut run = Run::live(listening());
+    run.frames(4_000, 24_020);
+    assert_eq!(run.news(), ["4020 WS_FRAME", "4020 heard", "4020 mark 1"]);
+    run.frames(24_020, 60_000);
+    assert_eq!(run.news(), ["24030 silent"]);
+}
+
+#[test]
+fn speech_starts_the_measure_anew() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 15_000);
+    run.loud_frames(15_020, limits::SPEECH_FRAMES_MIN);
+    run.frames(15_100, 35_100);
+    assert_eq!(run.news(), [""; 0]);
+    run.frames(35_100, 60_000);
+    assert_eq!(run.news(), ["35110 silent"]);
+}
+
+#[test]
+fn a_click_is_no_speech() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 15_000);
+    run.loud_frames(15_020, limits::SPEECH_FRAMES_MIN - 1);
+    run.frames(15_080, 60_000);
+    assert_eq!(run.news(), ["20010 silent"]);
+}
+
+#[test]
+fn a_caller_who_speaks_on_is_never_reported() {
+    let mut run = Run::heard(listening());
+    run.loud_frames(20, 3_000);
+    assert_eq!(run.news(), [""; 0]);
+}
+
+#[test]
+fn a_payload_that_is_no_base64_is_a_frame_without_speech() {
+    let mut run = Run::heard(listening());
+    for at in (20..=30_000).step_by(20) {
+        run.text(at, &media_text(sid(), at / 20 + 1, "שלום"));
+    }
+    assert_eq!((run.news(), run.counts().frames), (vec!["20010 silent".into()], 1_501));
+}
+
+#[test]
+fn missing_frames_say_nothing_about_the_caller() {
+    let mut run = Run::heard(StreamSettings { media_timeout: Duration::from_secs(60), ..listening() });
+    run.frames(0, 17_000);
+    run.until(40_000);
+    assert_eq!(run.news(), [""; 0]);
+    run.frames(40_000, 60_020);
+    assert_eq!(run.news(), [""; 0]);
+    run.frames(60_020, 61_000);
+    assert_eq!(run.news(), ["60030 silent"]);
+}
+
+#[test]
+fn nobody_listens_when_end_silence_is_off() {
+    let mut run = Run::heard(settings());
+    run.frames(0, 120_000);
+    assert_eq!(run.news(), [""; 0]);
+}
+
+#[test]
+fn a_stream_that_is_no_longer_live_is_not_listened_to() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 19_000);
+    run.text(19_001, &stop_text(sid()));
+    run.until(60_000);
+    assert_eq!(run.news(), ["19001 stopped", "24011 close 1000"]);
+}
