@@ -44,7 +44,14 @@ pub struct MediaStream {
     last_chunk: Option<u64>,
     watch: FrameWatch,
     silence: SilenceWatch,
-    last_look: Option<Instant>,
+    last_look: Option<LastLook>,
+}
+
+/// A deadline that passed and waits for what the socket may hold already. It says nothing about any other deadline.
+#[derive(Clone, Copy, Debug)]
+struct LastLook {
+    deadline: Instant,
+    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,14 +213,10 @@ impl MediaStream {
     /// Works off what is due. Early and repeated calls are harmless (I8).
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<StreamOutput>) {
         self.advance(now);
-        let Some((at, due)) = self.deadline() else { return };
-        if at > self.now {
-            self.last_look = None;
-            return;
-        }
-        match self.last_look {
-            None => self.last_look = Some(self.now + limits::LAST_LOOK),
-            Some(look) if look > self.now => {}
+        let Some((deadline, due)) = self.deadline().filter(|(deadline, _)| *deadline <= self.now) else { return };
+        match self.last_look_at(deadline) {
+            None => self.last_look = Some(LastLook { deadline, until: self.now + limits::LAST_LOOK }),
+            Some(until) if until > self.now => {}
             Some(_) => {
                 self.last_look = None;
                 self.act(due, out);
@@ -224,12 +227,17 @@ impl MediaStream {
     /// When [`Self::handle_timeout`] wants to be called. Computed from a few instants, never stored per frame.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let (at, _) = self.deadline()?;
-        Some(self.last_look.map_or(at, |look| look.max(at)))
+        let (deadline, _) = self.deadline()?;
+        Some(self.last_look_at(deadline).unwrap_or(deadline))
     }
 
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
+    }
+
+    /// When the last look at this deadline ends, if it began.
+    fn last_look_at(&self, deadline: Instant) -> Option<Instant> {
+        self.last_look.filter(|look| look.deadline == deadline).map(|look| look.until)
     }
 
     /// The earliest deadline of the present phase.
@@ -311,7 +319,6 @@ impl MediaStream {
         }
         self.last_chunk = chunk.or(self.last_chunk);
         self.watch.last_frame = Some(now);
-        self.last_look = None;
         if let Some(identity) = self.identity {
             self.counts.heard_until = now.since(identity.started);
         }
@@ -382,7 +389,6 @@ impl MediaStream {
 
     fn accepted(&mut self, out: &mut Vec<StreamOutput>) {
         self.phase = Phase::Live;
-        self.last_look = None;
         if self.counts.frames > 0 {
             self.heard(out);
         }
@@ -394,7 +400,6 @@ impl MediaStream {
             if wire::mark_number(name) == Some(self.watch.marks) {
                 self.watch.answered = true;
             }
-            self.last_look = None;
         }
     }
 
@@ -446,7 +451,6 @@ impl MediaStream {
 
     fn close(&mut self, code: CloseCode, out: &mut Vec<StreamOutput>) {
         self.phase = Phase::Closing;
-        self.last_look = None;
         out.push(StreamOutput::Close(code));
     }
 

@@ -98,3 +98,13 @@ fn a_stream_that_is_no_longer_live_is_not_listened_to() {
     run.until(60_000);
     assert_eq!(run.news(), ["19001 stopped", "24011 close 1000"]);
 }
+
+#[test]
+fn silent_frames_do_not_put_off_the_last_look() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 19_980);
+    for at in 20_000..20_020 {
+        run.frame(at);
+    }
+    assert_eq!(run.news(), ["20010 silent"]);
+}

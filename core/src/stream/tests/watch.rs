@@ -213,3 +213,18 @@ fn a_media_timeout_beyond_thirty_seconds_asks_nothing_and_is_quiet_then() {
     run.until(90_000);
     assert_eq!(run.news(), ["40010 quiet"]);
 }
+
+#[test]
+fn a_last_look_at_one_deadline_is_none_at_the_next() {
+    let mut stopped = Run::heard(settings());
+    stopped.until(6_000);
+    stopped.text(6_005, &stop_text(sid()));
+    let mut released = Run::heard(settings());
+    released.until(6_000);
+    released.command(6_005, StreamCommand::Release);
+    for mut run in [stopped, released] {
+        run.news();
+        run.until(60_000);
+        assert_eq!(run.news(), ["11015 close 1000"]);
+    }
+}
