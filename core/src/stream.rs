@@ -210,17 +210,20 @@ impl MediaStream {
         }
     }
 
-    /// Works off what is due. Early and repeated calls are harmless (I8).
+    /// Works off what is due. Early and repeated calls are harmless (I8); afterwards [`Self::next_timeout`] is later
+    /// than now (I3).
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<StreamOutput>) {
         self.advance(now);
-        let Some((deadline, due)) = self.deadline().filter(|(deadline, _)| *deadline <= self.now) else { return };
-        match self.last_look_at(deadline) {
-            None => self.last_look = Some(LastLook { deadline, until: self.now + limits::LAST_LOOK }),
-            Some(until) if until > self.now => {}
-            Some(_) => {
-                self.last_look = None;
-                self.act(due, out);
-            }
+        if let Some((deadline, due)) = self.overdue()
+            && self.last_look_at(deadline).is_some_and(|until| until <= self.now)
+        {
+            self.last_look = None;
+            self.act(due, out);
+        }
+        if let Some((deadline, _)) = self.overdue()
+            && self.last_look_at(deadline).is_none()
+        {
+            self.last_look = Some(LastLook { deadline, until: self.now + limits::LAST_LOOK });
         }
     }
 
@@ -233,6 +236,10 @@ impl MediaStream {
 
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
+    }
+
+    fn overdue(&self) -> Option<(Instant, Due)> {
+        self.deadline().filter(|(deadline, _)| *deadline <= self.now)
     }
 
     /// When the last look at this deadline ends, if it began.

@@ -48,6 +48,19 @@ fn a_runtime_that_wakes_late_still_gets_its_last_look() {
 }
 
 #[test]
+fn a_runtime_that_wakes_after_several_deadlines_is_never_called_back_at_once() {
+    let mut run = Run::heard(settings());
+    let mut out = Vec::new();
+    for (now, next, expected) in [(40_000, Some(40_010), vec![]), (40_010, Some(40_020), vec!["mark 2"])] {
+        run.machine.handle_timeout(Instant::from_millis(now), &mut out);
+        assert_eq!(run.machine.next_timeout(), next.map(Instant::from_millis));
+        assert_eq!(out.drain(..).map(|output| word(&output)).collect::<Vec<_>>(), expected);
+    }
+    run.until(60_000);
+    assert_eq!(run.news(), ["40020 quiet"]);
+}
+
+#[test]
 fn a_frame_after_muteness_is_heard() {
     let mut run = Run::live(settings());
     run.until(7_000);
