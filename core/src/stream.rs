@@ -41,6 +41,8 @@ pub struct MediaStream {
     identity: Option<Identity>,
     counts: Counts,
     bad_in_a_row: u32,
+    /// `WS_BAD_JSON` was said (S6).
+    bad_logged: bool,
     last_chunk: Option<u64>,
     watch: FrameWatch,
     silence: SilenceWatch,
@@ -135,6 +137,7 @@ impl MediaStream {
             identity: None,
             counts: Counts::default(),
             bad_in_a_row: 0,
+            bad_logged: false,
             last_chunk: None,
             watch: FrameWatch::default(),
             silence: SilenceWatch::default(),
@@ -430,7 +433,8 @@ impl MediaStream {
     fn unreadable(&mut self, cause: &str, out: &mut Vec<StreamOutput>) {
         self.counts.unreadable += 1;
         self.bad_in_a_row += 1;
-        if self.counts.unreadable == 1 {
+        if !self.bad_logged {
+            self.bad_logged = true;
             let line = self.line(Level::Warn, Event::WsBadJson).cause(cause);
             out.push(StreamOutput::Log(Box::new(line)));
         }

@@ -195,6 +195,14 @@ fn garbage_of_every_kind_is_survived_and_logged_once() {
 }
 
 #[test]
+fn garbage_after_an_unknown_event_is_logged_too() {
+    let mut run = Run::live(settings());
+    run.text(1, r#"{"event":"close"}"#);
+    run.text(2, "שלום");
+    assert_eq!((run.news(), run.counts().unreadable), (vec!["2 WS_BAD_JSON".into()], 2));
+}
+
+#[test]
 fn the_hundredth_unparsable_message_in_a_row_closes_the_socket() {
     let mut run = Run::live(settings());
     for at in 1..u64::from(limits::BAD_MESSAGES_IN_A_ROW_MAX) {
