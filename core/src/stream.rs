@@ -405,9 +405,12 @@ impl MediaStream {
     }
 
     fn mark(&mut self, stream: Option<StreamSid>, name: &str) {
-        if self.is_ours(stream) && wire::mark_number(name).is_some_and(|number| number <= self.watch.marks) {
+        if !self.is_ours(stream) {
+            return;
+        }
+        if let Some(number) = wire::mark_number(name).filter(|number| (1..=self.watch.marks).contains(number)) {
             self.watch.echoes = true;
-            if wire::mark_number(name) == Some(self.watch.marks) {
+            if number == self.watch.marks {
                 self.watch.answered = true;
             }
         }

@@ -151,7 +151,8 @@ fn the_echo_of_an_older_mark_is_no_answer_to_the_newest() {
 #[test]
 fn a_mark_that_was_never_sent_is_no_echo() {
     let mut run = Run::heard(settings());
-    for name in ["callwarden-2", "callwarden-", "callwarden-x", "callwarden--1", "other-1", "שלום", ""] {
+    for name in ["callwarden-0", "callwarden-2", "callwarden-", "callwarden-x", "callwarden--1", "other-1", "שלום", ""]
+    {
         run.text(100, &mark_text(sid(), name));
     }
     run.until(12_000);
