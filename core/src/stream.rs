@@ -85,12 +85,12 @@ struct FrameWatch {
     last_frame: Option<Instant>,
     /// How many marks were sent.
     marks: u32,
-    /// Whether any came back: only then does a missing echo mean anything.
+    /// Whether any came back: only then does the next one's missing echo mean anything.
     echoes: bool,
-    /// When the mark of the present quiet was sent.
+    /// When the newest mark of the present quiet was sent.
     asked: Option<Instant>,
-    /// Whether that mark came back.
-    answered: bool,
+    /// Whether its echo is due: the stream had echoed before it was sent, and it has not come back.
+    echo_due: bool,
     /// Reported and not over; the watch rests until a frame is heard.
     trouble: bool,
 }
@@ -271,7 +271,7 @@ impl MediaStream {
         let quiet = (last + limits::QUIET_TIME.max(timeout), Due::Quiet);
         let next = match self.watch.asked {
             None => (last + timeout, Due::Ask),
-            Some(asked) if self.watch.echoes && !self.watch.answered => (asked + limits::ECHO_TIME, Due::NoEcho),
+            Some(asked) if self.watch.echo_due => (asked + limits::ECHO_TIME, Due::NoEcho),
             Some(asked) => (asked + timeout, Due::Ask),
         };
         Some(if next.0 < quiet.0 { next } else { quiet })
@@ -294,7 +294,7 @@ impl MediaStream {
             Due::NoEcho => self.trouble(Trouble::Stalled, out),
             Due::Quiet => self.trouble(Trouble::Quiet, out),
             Due::Ask => {
-                (self.watch.asked, self.watch.answered) = (Some(self.now), false);
+                (self.watch.asked, self.watch.echo_due) = (Some(self.now), self.watch.echoes);
                 self.send_mark(out);
             }
             Due::CallerSilent => {
@@ -345,7 +345,7 @@ impl MediaStream {
 
     /// A frame of a live stream: the first one is news, and so is the first after trouble.
     fn heard(&mut self, out: &mut Vec<StreamOutput>) {
-        (self.watch.asked, self.watch.answered) = (None, false);
+        (self.watch.asked, self.watch.echo_due) = (None, false);
         let first = self.watch.marks == 0;
         if first || self.watch.trouble {
             self.watch.trouble = false;
@@ -411,7 +411,7 @@ impl MediaStream {
         if let Some(number) = wire::mark_number(name).filter(|number| (1..=self.watch.marks).contains(number)) {
             self.watch.echoes = true;
             if number == self.watch.marks {
-                self.watch.answered = true;
+                self.watch.echo_due = false;
             }
         }
     }

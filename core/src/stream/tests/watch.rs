@@ -149,6 +149,14 @@ fn the_echo_of_an_older_mark_is_no_answer_to_the_newest() {
 }
 
 #[test]
+fn a_first_echo_that_comes_late_makes_no_stall_of_the_question_before_it() {
+    let mut run = Run::heard(settings());
+    run.echo(9_000, 1);
+    run.until(60_000);
+    assert_eq!(run.news(), ["6010 mark 2", "12020 mark 3", "14030 stalled"]);
+}
+
+#[test]
 fn a_mark_that_was_never_sent_is_no_echo() {
     let mut run = Run::heard(settings());
     for name in ["callwarden-0", "callwarden-2", "callwarden-", "callwarden-x", "callwarden--1", "other-1", "שלום", ""]
