@@ -262,7 +262,7 @@ impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
-        impl de::Visitor<'_> for Visitor {
+        impl<'de> de::Visitor<'de> for Visitor {
             type Value = Count;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -279,6 +279,18 @@ impl<'de> Deserialize<'de> for Count {
 
             fn visit_f64<E>(self, _: f64) -> Result<Count, E> {
                 Ok(Count(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+                Ok(Count(None))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Count, A::Error> {
+                de::IgnoredAny.visit_seq(items).map(|_| Count(None))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<Count, A::Error> {
+                de::IgnoredAny.visit_map(members).map(|_| Count(None))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Count, E> {
@@ -328,9 +340,8 @@ mod tests {
 
     #[test]
     fn numbers_come_as_texts_or_numbers_and_bad_ones_count_as_absent() {
-        for (chunk, expected) in
-            [("7", Some(7)), ("\"7\"", Some(7)), ("-1", None), ("1.5", None), ("\"x\"", None), ("null", None)]
-        {
+        let odd = ["-1", "1.5", "1e99", "99999999999999999999", "\"x\"", "null", "true", "[1, [2]]", "{\"a\":{}}"];
+        for (chunk, expected) in [("7", Some(7)), ("\"7\"", Some(7))].into_iter().chain(odd.map(|odd| (odd, None))) {
             let text = format!(r#"{{"event":"media","media":{{"chunk":{chunk},"payload":""}}}}"#);
             let Ok(Message::Media { chunk: read, .. }) = parse(&text) else { panic!("{chunk}: no media") };
             assert_eq!(read, expected, "{chunk}");
