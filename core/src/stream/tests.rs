@@ -2,6 +2,8 @@
 
 mod commands;
 mod messages;
+mod model;
+mod properties;
 mod silence;
 mod watch;
 
