@@ -35,9 +35,10 @@ impl Switchboard {
                 self.fall_back(key, reason, None, false, out);
                 self.claim_is_open(key).then_some(limits::CLAIM_TIME)
             }
-            _ if call.waiting.is_empty() => None,
             // A repeat of a webhook whose row is not written yet waits with the first (D5).
-            _ => Some(limits::ROW_TIME),
+            Answer::Nothing | Answer::Goodbye | Answer::HangUp | Answer::Record | Answer::Connect { .. } => {
+                (!call.waiting.is_empty()).then_some(limits::ROW_TIME)
+            }
         };
         self.wait_or_answer(id, key, question, time, out);
     }

@@ -119,10 +119,9 @@ impl Switchboard {
 
     /// A webhook: who sent it, and what that means for it.
     fn webhook(&mut self, id: RequestId, webhook: Webhook, request: &Request, out: &mut Vec<Output>) {
-        let form = match request.method {
-            Method::Post => Form::parse(&request.body),
-            _ => Form::parse(request.query().unwrap_or_default().as_bytes()),
-        };
+        let in_body = request.method == Method::Post;
+        let query = || request.query().unwrap_or_default().as_bytes();
+        let form = Form::parse(if in_body { &request.body } else { query() });
         let Some(host) = self.host_of(request) else {
             return self.reply(id, no_host(), out);
         };
@@ -160,15 +159,7 @@ impl Switchboard {
         let forwarded = request.headers.get("x-forwarded-proto").filter(|_| self.public_host.is_none());
         let scheme = if forwarded.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http")) { "http" } else { "https" };
         let url = format!("{scheme}://{host}{}", request.target);
-        let is_form = request
-            .headers
-            .get("content-type")
-            .is_none_or(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
-        let payload = match request.method {
-            Method::Post if is_form => Payload::Form(form),
-            Method::Post => Payload::Body(&request.body),
-            _ => Payload::Nothing,
-        };
+        let payload = Payload::of(request, form);
         if signature::verify(&account.auth_tokens, &url, payload, given) { Sender::Believed } else { Sender::Forger }
     }
 
