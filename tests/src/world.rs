@@ -7,6 +7,7 @@
 
 mod database;
 mod network;
+pub mod script;
 
 pub use database::{DatabaseFault, SimulatedDatabase};
 pub use network::RestFault;
@@ -23,6 +24,7 @@ use callwarden_core::store::{StoreAnswer, StoreError};
 use callwarden_core::stream::{MediaStream, StreamCommand, StreamOutput};
 use callwarden_core::switchboard::{FetchId, Input, Output, RequestId, Settings, StoreId, StreamId, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
+use script::ScriptSocket;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -61,9 +63,18 @@ enum InTransit {
     Update(FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
 }
 
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Call(usize, SocketId),
+    Script(usize),
+}
+
 struct Socket {
     machine: MediaStream,
-    peer: Option<(usize, SocketId)>,
+    peer: Peer,
+    /// Its task hangs: it takes and does nothing.
+    frozen: bool,
 }
 
 /// A simulated deployment and its calls.
@@ -88,6 +99,8 @@ pub struct World {
     pub answers: Vec<Option<Response>>,
     ended: BTreeMap<usize, Ledger>,
     sockets: BTreeMap<StreamId, Socket>,
+    script_streams: BTreeMap<usize, StreamId>,
+    script_sockets: BTreeMap<usize, ScriptSocket>,
     of_request: BTreeMap<RequestId, Asker>,
     transit: BTreeMap<(Instant, u64), InTransit>,
     serial: u64,
@@ -137,6 +150,8 @@ impl World {
             answers: Vec::new(),
             ended: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            script_streams: BTreeMap::new(),
+            script_sockets: BTreeMap::new(),
             of_request: BTreeMap::new(),
             transit: BTreeMap::new(),
             serial: 0,
@@ -181,7 +196,7 @@ impl World {
     pub fn request(&mut self, request: Request) -> usize {
         self.answers.push(None);
         let place = self.answers.len() - 1;
-        self.send(Duration::ZERO, InTransit::ToServer(Asker::Script(place), Box::new(request)));
+        self.script_asked(place, request);
         place
     }
 
@@ -227,7 +242,8 @@ impl World {
     fn next_event(&self) -> Option<Instant> {
         let transit = self.transit.first_key_value().map(|((at, _), _)| *at);
         let far = self.calls.iter().filter_map(FarEnd::next_timeout);
-        let sockets = self.sockets.values().filter_map(|socket| socket.machine.next_timeout());
+        let awake = self.sockets.values().filter(|socket| !socket.frozen);
+        let sockets = awake.filter_map(|socket| socket.machine.next_timeout());
         transit.into_iter().chain(far).chain(sockets).chain(self.switchboard.next_timeout()).min()
     }
 
@@ -248,7 +264,7 @@ impl World {
             self.calls[index].handle_timeout(now, &mut out);
             return self.perform_far(index, out);
         }
-        let due = |socket: &Socket| socket.machine.next_timeout().is_some_and(|at| at <= now.mono);
+        let due = |socket: &Socket| !socket.frozen && socket.machine.next_timeout().is_some_and(|at| at <= now.mono);
         if let Some(id) = self.sockets.iter().find(|(_, socket)| due(socket)).map(|(id, _)| *id) {
             return self.with_socket(id, |machine, now, out| machine.handle_timeout(now, out));
         }
@@ -271,46 +287,45 @@ impl World {
     }
 
     fn arrive(&mut self, event: InTransit) {
-        let now = self.now;
-        let mut out = Vec::new();
         match event {
             InTransit::ToServer(asker, request) => {
                 let id = self.switchboard.admit().expect("room for a request");
                 self.of_request.insert(id, asker);
-                self.switchboard.handle(now, Input::Request { id, request: *request }, &mut out);
+                self.input(Input::Request { id, request: *request });
             }
-            InTransit::Stored(id, result) => self.switchboard.handle(now, Input::Stored { id, result }, &mut out),
-            InTransit::Fetched(id, result) => self.switchboard.handle(now, Input::Fetched { id, result }, &mut out),
-            InTransit::Update(id, request, fault) => return self.twilio_is_asked(id, &request, fault),
+            InTransit::Stored(id, result) => self.input(Input::Stored { id, result }),
+            InTransit::Fetched(id, result) => self.input(Input::Fetched { id, result }),
+            InTransit::Update(id, request, fault) => self.twilio_is_asked(id, &request, fault),
             InTransit::ToStream(id, text) => {
-                return self.with_socket(id, |machine, now, out| machine.text(now, &text, out));
+                self.with_socket(id, |machine, now, out| machine.text(now, &text, out));
             }
             InTransit::StreamEnded(id, how) => {
+                if let Some(socket) = self.sockets.get_mut(&id) {
+                    socket.frozen = false;
+                }
                 self.with_socket(id, |machine, now, out| machine.ended(now, &how, out));
                 self.sockets.remove(&id);
-                return;
             }
             InTransit::Answered(call, id, response) => {
                 let result = Ok(network::fetched(&response));
-                return self.far_input(call, FarInput::Answered { id, result });
+                self.far_input(call, FarInput::Answered { id, result });
             }
             InTransit::MediaAnswered(call, id, response) => {
                 let length = callwarden_core::audio::duration(&response.body);
                 let result = length.ok_or_else(|| format!("status {}", response.status));
-                return self.far_input(call, FarInput::MediaFetched { id, result });
+                self.far_input(call, FarInput::MediaFetched { id, result });
             }
-            InTransit::SocketOpened(call, id) => return self.far_input(call, FarInput::SocketOpened { id }),
+            InTransit::SocketOpened(call, id) => self.far_input(call, FarInput::SocketOpened { id }),
             InTransit::SocketRefused(call, id, status) => {
-                return self.far_input(call, FarInput::SocketFailed { id, status: Some(status) });
+                self.far_input(call, FarInput::SocketFailed { id, status: Some(status) });
             }
             InTransit::ToFarEnd(call, id, text) => {
-                return self.far_input(call, FarInput::SocketText { id, text: &text });
+                self.far_input(call, FarInput::SocketText { id, text: &text });
             }
             InTransit::ClosedByServer(call, id, code) => {
-                return self.far_input(call, FarInput::SocketClosed { id, code: Some(code) });
+                self.far_input(call, FarInput::SocketClosed { id, code: Some(code) });
             }
         }
-        self.perform(out);
     }
 
     fn far_input(&mut self, call: usize, input: FarInput<'_>) {
@@ -320,7 +335,7 @@ impl World {
     }
 
     fn with_socket(&mut self, id: StreamId, act: impl FnOnce(&mut MediaStream, Instant, &mut Vec<StreamOutput>)) {
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.frozen) else { return };
         let mut out = Vec::new();
         act(&mut socket.machine, self.now.mono, &mut out);
         let peer = socket.peer;
@@ -329,22 +344,36 @@ impl World {
             match (output, peer) {
                 (StreamOutput::Report(report), _) => reports.push(report),
                 (StreamOutput::Log(line), _) => self.log.push((self.now.mono, *line)),
-                (StreamOutput::Send(text), Some((call, far))) => {
+                (StreamOutput::Send(text), Peer::Call(call, far)) => {
                     self.send(LATENCY, InTransit::ToFarEnd(call, far, text));
                 }
-                (StreamOutput::Close(code), Some((call, far))) => {
-                    self.send(LATENCY, InTransit::ClosedByServer(call, far, code.code()));
-                    let ended = callwarden_core::stream::Ended::Closed(Some(code.code()));
-                    self.send(LATENCY * 2, InTransit::StreamEnded(id, ended));
+                (StreamOutput::Send(text), Peer::Script(place)) => {
+                    self.script_sockets.entry(place).or_default().said.push(text);
                 }
-                (StreamOutput::Send(_) | StreamOutput::Close(_), None) => {}
+                (StreamOutput::Close(code), peer) => self.closed_by_server(id, peer, code.code()),
             }
         }
         for report in reports {
-            let mut out = Vec::new();
-            self.switchboard.handle(self.now, Input::Stream { id, report }, &mut out);
-            self.perform(out);
+            self.input(Input::Stream { id, report });
         }
+    }
+
+    /// A close frame of the server's is on its way; the peer answers it as the protocol asks.
+    fn closed_by_server(&mut self, id: StreamId, peer: Peer, code: u16) {
+        match peer {
+            Peer::Call(call, far) => self.send(LATENCY, InTransit::ClosedByServer(call, far, code)),
+            Peer::Script(place) => self.script_sockets.entry(place).or_default().closed = Some(code),
+        }
+        self.send(LATENCY * 2, InTransit::StreamEnded(id, callwarden_core::stream::Ended::Closed(Some(code))));
+    }
+
+    /// Puts one input to the switchboard, whose outputs are bounded (I5), and does what it says.
+    fn input(&mut self, input: Input) {
+        let mut out = Vec::new();
+        let name = format!("{input:?}");
+        self.switchboard.handle(self.now, input, &mut out);
+        assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX, "I5: {} outputs for {name}", out.len());
+        self.perform(out);
     }
 
     /// Does what the switchboard says.
@@ -385,15 +414,17 @@ impl World {
         let peer = match self.of_request.remove(&id).expect("I1: one answer per request") {
             Asker::Socket(call, socket) => {
                 self.send(LATENCY, InTransit::SocketOpened(call, socket));
-                Some((call, socket))
+                Peer::Call(call, socket)
             }
             Asker::Script(place) => {
                 self.answers[place] = Some(Response::empty(101));
-                None
+                self.script_streams.insert(place, stream);
+                self.script_sockets.insert(place, ScriptSocket::default());
+                Peer::Script(place)
             }
             other @ (Asker::Call(..) | Asker::Media(..)) => panic!("{other:?} asked for no socket"),
         };
-        self.sockets.insert(stream, Socket { machine, peer });
+        self.sockets.insert(stream, Socket { machine, peer, frozen: false });
     }
 
     fn command(&mut self, id: StreamId, command: StreamCommand) {
@@ -441,12 +472,12 @@ impl World {
     }
 
     fn stream_of(&self, call: usize, socket: SocketId) -> Option<StreamId> {
-        self.sockets.iter().find(|(_, open)| open.peer == Some((call, socket))).map(|(id, _)| *id)
+        self.sockets.iter().find(|(_, open)| open.peer == Peer::Call(call, socket)).map(|(id, _)| *id)
     }
 
     /// Ends the task of a call's open socket as a panic in it would.
     pub fn break_socket_of(&mut self, call: usize) {
-        let found = self.sockets.iter().find(|(_, open)| open.peer.is_some_and(|(of, _)| of == call));
+        let found = self.sockets.iter().find(|(_, open)| matches!(open.peer, Peer::Call(of, _) if of == call));
         if let Some(id) = found.map(|(id, _)| *id) {
             self.send(Duration::ZERO, InTransit::StreamEnded(id, callwarden_core::stream::Ended::Lost("panic".into())));
         }
@@ -454,9 +485,7 @@ impl World {
 
     /// Tells the process to stop.
     pub fn drain(&mut self) {
-        let mut out = Vec::new();
-        self.switchboard.handle(self.now, Input::Drain, &mut out);
-        self.perform(out);
+        self.input(Input::Drain);
     }
 
     fn twilio_is_asked(&mut self, id: FetchId, request: &callwarden_core::fetch::FetchRequest, fault: RestFault) {
