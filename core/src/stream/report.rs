@@ -152,7 +152,8 @@ pub enum StreamCommand {
     Accept,
     /// The `start` is refused: close 1008.
     Refuse,
-    /// Another socket claims the call: say whether you are heard; if not, close (S8).
+    /// Another socket claims the call, or the stream was reported broken: say whether you are heard; if not, close (S8,
+    /// W11).
     Challenge,
     /// The call has moved on: stop watching; if the peer does not close in time, we do.
     Release,

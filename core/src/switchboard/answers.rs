@@ -61,7 +61,8 @@ impl Switchboard {
             Answer::Connect { greeting } => self.give_stream(key, greeting),
             Answer::Goodbye | Answer::HangUp | Answer::Nothing => self.disarm(key),
         }
-        let Some(call) = self.calls.get(key) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
+        call.look_up = None;
         let prompts = &self.settings.prompts;
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX).saturating_add(1);
         let token = self.keys.issue(call.sid, ordinal, self.now.unix);

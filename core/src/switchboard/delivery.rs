@@ -5,7 +5,7 @@
 use super::pages::Service;
 use super::{Fetch, FetchId, Output, Switchboard, log};
 use crate::call::fallback::{Step, Verdict};
-use crate::call::phase::{Cause, Phase};
+use crate::call::phase::Cause;
 use crate::call::{CallKey, Watch, WatchKind};
 use crate::fetch::{FetchError, FetchResponse};
 use crate::limits;
@@ -250,7 +250,8 @@ impl Switchboard {
         self.release_streams(key, out);
     }
 
-    /// W11: nothing followed the end of a stream; Twilio is asked whether the call still lives.
+    /// W11: nothing followed the end of a stream; Twilio is asked whether the call still lives. A new stream or document
+    /// that comes meanwhile has a watch of its own, and the question is forgotten.
     pub(super) fn look_up(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(key) else { return };
         if call.over.is_some() || call.is_recording() || call.is_claimed() || call.look_up.is_some() {
@@ -285,13 +286,10 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key).filter(|call| call.look_up == Some(id)) else { return };
         call.look_up = None;
         let (sid, stopped) = (call.sid, call.stopped);
-        let settled = call.watch.is_some() || call.is_heard() || matches!(call.phase, Phase::Recording | Phase::Ended);
         self.note(sid, "looked_up", &detail, out);
         match outcome {
             LookUpOutcome::Over { status, duration } => self.end_call(key, Some(status), duration, out),
             LookUpOutcome::NotFound if stopped => self.end_call(key, None, None, out),
-            // A new stream or document came while Twilio was asked: that one has a watch of its own.
-            _ if settled => {}
             LookUpOutcome::Alive
             | LookUpOutcome::NotFound
             | LookUpOutcome::Unauthorized

@@ -91,7 +91,7 @@ impl Switchboard {
         call.link = Some(Link { id, stream: start.stream, heard: false, closed_by_us: false });
         call.streams.insert(start.stream);
         call.last_stream = Some(start.stream);
-        call.watch = None;
+        (call.watch, call.look_up) = (None, None);
         call.stopped = false;
         call.heard_of = self.now.mono;
         call.account = call.account.or(start.account);
@@ -110,11 +110,14 @@ impl Switchboard {
         self.note(start.call, "start", start.stream, out);
     }
 
-    /// S8: the older stream says whether it is heard.
+    /// The stream says whether it is heard: to another socket that claims its call (S8), or after its time (W11).
     fn challenged(&mut self, id: StreamId, key: Option<CallKey>, fresh: bool, out: &mut Vec<Output>) {
         let Some((key, call)) = self.linked(id, key) else { return };
         if let Some(challenger) = call.challenger.take() {
             self.settle_challenge(key, challenger, fresh, out);
+        } else if let Some(link) = call.link.as_mut().filter(|_| !fresh) {
+            (link.heard, link.closed_by_us) = (false, true);
+            self.look_up(key, out);
         }
     }
 
@@ -230,11 +233,19 @@ impl Switchboard {
         }
     }
 
-    /// Something must follow the end of a stream (W11). What was armed already and comes sooner stays.
+    /// The stream is over, and something must follow (W11).
     pub(super) fn stream_lost(&mut self, key: CallKey) {
+        if self.calls.get_mut(key).is_some_and(|call| call.step(Cause::Lost)) {
+            self.arm_bridge(key);
+        }
+    }
+
+    /// Arms the deadline of W11. What was armed already and comes sooner stays, and so does a question to Twilio that
+    /// is under way.
+    fn arm_bridge(&mut self, key: CallKey) {
         let at = self.now.mono + limits::BRIDGE_TIME;
         let Some(call) = self.calls.get_mut(key) else { return };
-        if !call.step(Cause::Lost) || call.is_recording() || call.is_claimed() {
+        if call.is_recording() || call.is_claimed() || call.over.is_some() || call.look_up.is_some() {
             return;
         }
         if call.watch.is_none_or(|watch| watch.at > at) {
@@ -266,15 +277,27 @@ impl Switchboard {
             return;
         }
         call.trouble = Some(format!("Twilio reported: {error}"));
-        let heard = call.heard_ever;
-        if let Some(link) = &mut call.link {
-            link.heard = false;
+        if call.is_heard() {
+            // Perhaps only a warning: when the time is over, the stream says whether its frames go on (W6).
+            return self.arm_bridge(key);
         }
-        if heard {
+        if call.heard_ever {
             return self.stream_lost(key);
         }
-        if matches!(call.phase, Phase::Announced | Phase::Streaming | Phase::Between) && !call.is_claimed() {
+        let live = matches!(call.phase, Phase::Announced | Phase::Streaming | Phase::Between) && !call.is_claimed();
+        let repeated = call.watch.is_some_and(|watch| watch.kind == WatchKind::StreamError);
+        if live && !repeated {
             call.watch = Some(Watch { at: now + limits::STREAM_ERROR_WAIT, kind: WatchKind::StreamError });
+        }
+    }
+
+    /// Nothing followed what looked like the end of a stream. One whose frames go on may have them (W6); else Twilio is
+    /// asked.
+    pub(super) fn bridge_expired(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get(key) else { return };
+        match call.link.filter(|link| link.heard) {
+            Some(link) => out.push(Output::Command { id: link.id, command: StreamCommand::Challenge }),
+            None => self.look_up(key, out),
         }
     }
 

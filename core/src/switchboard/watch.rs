@@ -50,7 +50,7 @@ impl Switchboard {
             WatchKind::Start => self.fall_back(key, FallbackReason::NoStart, None, true, out),
             WatchKind::StreamError => self.fall_back(key, FallbackReason::StreamError, None, true, out),
             WatchKind::Drain => self.fall_back(key, FallbackReason::StreamLost, None, true, out),
-            WatchKind::Bridge => self.look_up(key, out),
+            WatchKind::Bridge => self.bridge_expired(key, out),
         }
     }
 

@@ -237,7 +237,7 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         let sid = call.sid;
         call.recording.seen = true;
-        call.watch = None;
+        (call.watch, call.look_up) = (None, None);
         if let Some(recording) = recording {
             let fact = RecordingFact { recording, call: sid, at: self.now.unix, state, duration_seconds };
             self.database.add(Fact::Recording(fact), out);

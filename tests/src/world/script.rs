@@ -9,7 +9,9 @@ use callwarden_core::log::{Event, LogLine};
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::{AccountSid, CallSid, StreamSid};
 use callwarden_core::stream::Ended;
-use callwarden_core::{path, signature};
+use callwarden_core::switchboard::Gauges;
+use callwarden_core::time::Instant;
+use callwarden_core::{limits, path, signature};
 use std::time::Duration;
 
 /// One frame every so often is enough for a stream to be fresh.
@@ -211,6 +213,31 @@ impl World {
     #[must_use]
     pub fn logged(&self, event: Event) -> Vec<&LogLine> {
         self.log.iter().map(|(_, line)| line).filter(|line| line.event == event).collect()
+    }
+
+    /// When the server first answered a request for this path.
+    #[must_use]
+    pub fn answered_at(&self, path: &str) -> Instant {
+        let found = self.log.iter().find(|(_, line)| line.event == Event::Res && line.path.as_deref() == Some(path));
+        found.map(|(at, _)| *at).expect("it was answered")
+    }
+
+    /// When a REST request of this method was first made.
+    #[must_use]
+    pub fn rest_at(&self, method: Method) -> Option<Instant> {
+        self.rest_log.iter().find(|(_, of, _)| *of == method).map(|(at, ..)| *at)
+    }
+
+    /// How many REST requests of this method were made.
+    #[must_use]
+    pub fn rest_count(&self, method: Method) -> usize {
+        self.rest_log.iter().filter(|(_, of, _)| *of == method).count()
+    }
+
+    /// Runs until everything about every call is forgotten, and checks that nothing is left of it (I5).
+    pub fn settle(&mut self) {
+        self.run_for(limits::SILENT_ENTRY + limits::ENDED_KEPT);
+        assert_eq!(self.switchboard.gauges(), Gauges::default(), "everything is forgotten in the end");
     }
 
     pub(super) fn script_asked(&mut self, place: usize, request: Request) {
