@@ -53,7 +53,7 @@ impl Switchboard {
         let now = self.now.mono;
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(fallback) = &mut call.fallback else { return };
-        if fallback.close_socket.take_if(|at| *at <= now && !matches!(fallback.step, Step::Confirmed)).is_some() {
+        if fallback.close_socket.take_if(|at| *at <= now).is_some() {
             self.close_unconfirmed(key, out);
         }
         let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
@@ -205,18 +205,22 @@ impl Switchboard {
         self.close_unconfirmed(key, out);
     }
 
-    /// Closes the socket of a call whose update is not confirmed, never before one was tried (W7).
+    /// Closes the socket of a call whose update is not confirmed, never before one was tried (W7), and not while its
+    /// frames flow (W6) unless the process stops.
     fn close_unconfirmed(&mut self, key: CallKey, out: &mut Vec<Output>) {
-        let Some(link) = self.calls.get_mut(key).and_then(|call| call.link.as_mut()) else { return };
-        if !link.closed_by_us {
-            link.closed_by_us = true;
+        let draining = self.draining.is_some();
+        let Some(call) = self.calls.get_mut(key).filter(|call| draining || !call.is_heard()) else { return };
+        let (Some(link), Some(fallback)) = (call.link.as_mut(), call.fallback.as_mut()) else { return };
+        if !link.closed_by_us && !fallback.is_confirmed() {
+            (link.closed_by_us, fallback.socket_closed) = (true, true);
             out.push(Output::Command { id: link.id, command: StreamCommand::Close });
         }
     }
 
     /// `stop`, a close that is not ours, `stream-stopped`: an update that may have been applied was (W7).
     pub(super) fn sign_of_update(&mut self, key: CallKey, out: &mut Vec<Output>) {
-        let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
+        let fallback = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut());
+        let Some(fallback) = fallback.filter(|fallback| !fallback.socket_closed) else { return };
         match fallback.step {
             Step::Signs { .. } => self.confirm(key, "signs", out),
             Step::Sent { .. } => fallback.signs_seen = true,
