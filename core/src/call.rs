@@ -43,7 +43,9 @@ pub struct Call {
     pub(crate) challenger: Option<Challenger>,
     /// Streams that were accepted.
     pub(crate) streams: BTreeSet<StreamSid>,
-    /// The newest of them.
+    /// How many further streams were asked for since the last one started.
+    pub(crate) reconnects: u32,
+    /// The newest stream that was accepted.
     pub(crate) last_stream: Option<StreamSid>,
     /// Whether any frame was ever heard.
     pub(crate) heard_ever: bool,
@@ -161,6 +163,7 @@ impl Call {
             link: None,
             challenger: None,
             streams: BTreeSet::new(),
+            reconnects: 0,
             last_stream: None,
             heard_ever: false,
             frames: 0,

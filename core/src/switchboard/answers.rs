@@ -94,7 +94,7 @@ impl Switchboard {
             Question::Incoming if call.source == Some(Source::Recording) => Answer::Record,
             Question::Incoming if streaming => Answer::Connect { greeting: true },
             Question::StreamEnded if !heard && !call.is_unknown() => Answer::FallBack(FallbackReason::StreamError),
-            Question::StreamEnded if streaming && heard && call.streams.len() < STREAMS_MAX => {
+            Question::StreamEnded if streaming && heard && may_stream_again(call) => {
                 Answer::Connect { greeting: false }
             }
             Question::Incoming | Question::StreamEnded => Answer::FallBack(FallbackReason::StreamLost),
@@ -117,6 +117,7 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         if !greeting {
             call.step(Cause::Lost);
+            call.reconnects = call.reconnects.saturating_add(1);
             call.watch = Some(Watch { at: now + limits::BRIDGE_TIME_RECONNECT, kind: WatchKind::Bridge });
         } else if call.phase == Phase::Announced && call.watch.is_none() {
             call.watch = Some(Watch { at: now + wait, kind: WatchKind::Start });
@@ -136,4 +137,8 @@ impl Switchboard {
     }
 }
 
-const STREAMS_MAX: usize = limits::STREAMS_PER_CALL_MAX as usize;
+/// Neither too many streams so far, nor too many asked for in vain: a stream that fails before its `start` comes back here
+/// at once, and each round is silence.
+fn may_stream_again(call: &Call) -> bool {
+    call.streams.len() < limits::STREAMS_PER_CALL_MAX as usize && call.reconnects < limits::STREAMS_PER_CALL_MAX
+}

@@ -83,6 +83,7 @@ impl Switchboard {
     }
 
     fn accept(&mut self, id: StreamId, key: CallKey, start: &Start, out: &mut Vec<Output>) {
+        let drain = self.drain_watch();
         let Some(call) = self.calls.get_mut(key) else { return };
         if let Some(stream) = self.streams.get_mut(id) {
             stream.accepted = true;
@@ -91,8 +92,8 @@ impl Switchboard {
         call.link = Some(Link { id, stream: start.stream, heard: false, closed_by_us: false });
         call.streams.insert(start.stream);
         call.last_stream = Some(start.stream);
-        (call.watch, call.look_up) = (None, None);
-        call.stopped = false;
+        (call.watch, call.look_up) = (drain, None);
+        (call.stopped, call.reconnects) = (false, 0);
         call.heard_of = self.now.mono;
         call.account = call.account.or(start.account);
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX);

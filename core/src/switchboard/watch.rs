@@ -37,7 +37,8 @@ impl Switchboard {
 
     /// The store did not answer a webhook's row, a claim or an intent in time.
     fn waited_long_enough(&mut self, key: CallKey, out: &mut Vec<Output>) {
-        if !self.claim_is_open(key) {
+        let row_is_late = self.calls.get(key).is_some_and(|call| !call.waiting.is_empty());
+        if row_is_late && !self.claim_is_open(key) {
             self.database.was_too_slow(self.now.mono, out);
         }
         self.claim_settled(key, None, out);
@@ -67,7 +68,9 @@ impl Switchboard {
         let now = self.now;
         let Some(call) = self.calls.get_mut(key) else { return };
         let heard = update && call.is_heard() && self.draining.is_none();
-        if call.is_claimed() || call.is_recording() || call.over.is_some() || call.finished || heard {
+        // A caller who had finished awaits `stream_ended`; only when that does not come something else must.
+        let finished = call.finished && reason != FallbackReason::StreamLost;
+        if call.is_claimed() || call.is_recording() || call.over.is_some() || finished || heard {
             return;
         }
         call.watch = None;
@@ -176,20 +179,24 @@ impl Switchboard {
             return;
         }
         self.draining = Some(self.now.mono);
-        let at = self.now.mono + self.settings.config.drain;
         let live = |phase| matches!(phase, Phase::Announced | Phase::Streaming | Phase::Between);
         let keys: Vec<CallKey> = self.calls.iter().filter(|(_, call)| live(call.phase)).map(|(key, _)| key).collect();
         log(
             LogLine::new(Level::Info, Event::AppStop).count(keys.len() as u64).detail("draining: live calls go on"),
             out,
         );
+        let drain = self.drain_watch();
         for key in keys {
             if let Some(call) = self.calls.get_mut(key) {
-                let sooner = call.watch.filter(|watch| watch.at <= at);
-                call.watch = Some(sooner.unwrap_or(Watch { at, kind: WatchKind::Drain }));
+                call.watch = call.watch.into_iter().chain(drain).min_by_key(|watch| watch.at);
             }
             self.index(key);
         }
+    }
+
+    /// The end of the time that streams have while the process stops; `None` while it does not.
+    pub(super) fn drain_watch(&self) -> Option<Watch> {
+        self.draining.map(|since| Watch { at: since + self.settings.config.drain, kind: WatchKind::Drain })
     }
 
     /// W10: an entry that ended, or was not heard of for hours, leaves memory.
