@@ -1,0 +1,311 @@
+//! Between streams, at the end of what a caller has to say, and while the process stops: W10, W11, W12 and SIGTERM, in
+//! virtual time.
+
+use bytes::Bytes;
+use callwarden_core::far_end::{AfterFailure, EndedBy, HangUp, Heard, Plan, StreamFault};
+use callwarden_core::http::Method;
+use callwarden_core::log::Event;
+use callwarden_core::sid::StreamSid;
+use callwarden_core::store::{CallStatus, FallbackReason};
+use callwarden_core::stream::Ended;
+use callwarden_core::time::Instant;
+use callwarden_core::{limits, path};
+use callwarden_tests::world::script::{Caller, get, stop, token_in};
+use callwarden_tests::world::{DatabaseFault, LATENCY, RestFault, World, settings};
+use std::time::Duration;
+
+const ACCEPTED: RestFault = RestFault::Refused(200, 0);
+const ALIVE: RestFault = RestFault::Found("in-progress");
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+#[track_caller]
+fn assert_near(at: Instant, from: Instant, after: Duration) {
+    let off = at.since(from).abs_diff(after);
+    assert!(off <= Duration::from_millis(50), "{:?} instead of {after:?}", at.since(from));
+}
+
+/// A call of the script's with a stream that carries frames.
+fn streaming(world: &mut World) -> (Caller, StreamSid, usize) {
+    let caller = Caller::new(1);
+    let token = world.announce(caller);
+    let stream = caller.stream(1);
+    let socket = world.open_stream(caller, stream, &token);
+    world.frames(socket, stream, seconds(2.0));
+    (caller, stream, socket)
+}
+
+/// A caller who is loud enough to be heard speaking.
+fn loud(speaks: Duration) -> Plan {
+    Plan { voice: Bytes::from_static(&[0x00, 0x80]), speaks, ..Plan::default() }
+}
+
+type Loss = fn(&mut World, StreamSid, usize);
+
+const LOSSES: [(&str, Loss); 3] = [
+    ("stop", |world, stream, socket| {
+        world.say(socket, &stop(stream));
+        world.end_script_socket(socket, Ended::Closed(Some(1000)));
+    }),
+    ("close", |world, _, socket| world.end_script_socket(socket, Ended::Closed(None))),
+    ("loss", |world, _, socket| world.end_script_socket(socket, Ended::Lost("connection reset".into()))),
+];
+
+#[test]
+fn eight_seconds_after_a_stream_went_away_twilio_is_asked_and_a_live_call_is_recorded() {
+    for (name, loss) in LOSSES {
+        let mut world = World::new();
+        world.rest_next = [ALIVE, ACCEPTED].into();
+        let (caller, stream, socket) = streaming(&mut world);
+        let lost = world.now.mono + LATENCY;
+        loss(&mut world, stream, socket);
+        world.run_for(seconds(9.0));
+        assert_near(world.rest_at(Method::Get).expect(name), lost, limits::BRIDGE_TIME);
+        assert_eq!(world.rest_count(Method::Post), 1, "{name}");
+        assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamLost), "{name}");
+        let how_far = world.database.how_far(caller.call).expect("it is written down");
+        assert!(how_far.starts_with("frames heard, then the stream was lost"), "{how_far}");
+    }
+}
+
+#[test]
+fn a_call_that_twilio_says_is_over_gets_its_end_and_no_update() {
+    for (found, status) in [("completed", CallStatus::Completed), ("failed", CallStatus::Failed)] {
+        let mut world = World::new();
+        world.rest_next = [RestFault::Found(found)].into();
+        let (caller, stream, socket) = streaming(&mut world);
+        LOSSES[0].1(&mut world, stream, socket);
+        world.settle();
+        assert_eq!(world.rest_count(Method::Post), 0);
+        assert_eq!(world.database.status(caller.call), Some(status));
+        let duration = world.database.call_facts.iter().find_map(|(_, fact)| fact.duration_seconds);
+        assert_eq!(duration, Some(61));
+    }
+}
+
+#[test]
+fn a_call_that_stopped_and_that_twilio_does_not_know_is_over() {
+    let mut world = World::new();
+    world.rest_always = RestFault::Refused(404, 20404);
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.settle();
+    assert_eq!(world.rest_count(Method::Post), 0);
+    assert!(world.database.call_facts.iter().any(|(_, fact)| fact.call == caller.call && fact.ended_at.is_some()));
+}
+
+#[test]
+fn where_twilio_cannot_be_asked_the_call_counts_as_alive() {
+    for fault in [RestFault::NotSent, RestFault::Lost, RestFault::Refused(401, 20003), RestFault::Refused(503, 20503)] {
+        let mut world = World::new();
+        world.rest_next = [fault, ACCEPTED].into();
+        let (caller, stream, socket) = streaming(&mut world);
+        LOSSES[2].1(&mut world, stream, socket);
+        world.run_for(seconds(14.0));
+        assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamLost), "{fault:?}");
+    }
+}
+
+#[test]
+fn whatever_follows_the_stream_disarms_the_question() {
+    type Next = fn(&mut World, Caller);
+    let followers: [(&str, Next); 4] = [
+        ("recording", |world, caller| {
+            let recording =
+                [("RecordingStatus", "in-progress"), ("RecordingSid", "RE00000000000000000000000000000001")];
+            world.webhook(path::RECORDING_STATUS, caller, &recording);
+        }),
+        ("status", |world, caller| {
+            world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+        }),
+        ("start", |world, caller| {
+            let token = token_in(&world.webhook(path::STREAM_ENDED, caller, &[]));
+            let stream = caller.stream(2);
+            let socket = world.open_stream(caller, stream, &token);
+            world.frames(socket, stream, seconds(10.0));
+        }),
+        ("fetch", |world, caller| {
+            world.webhook(path::STREAM_ENDED, caller, &[("CallStatus", "completed")]);
+        }),
+    ];
+    for (name, next) in followers {
+        let mut world = World::new();
+        let (caller, stream, socket) = streaming(&mut world);
+        LOSSES[0].1(&mut world, stream, socket);
+        world.run_for(seconds(7.0));
+        next(&mut world, caller);
+        world.run_for(seconds(7.0));
+        assert!(world.rest_log.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn four_seconds_after_a_repeated_connect_twilio_is_asked() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.run_for(seconds(1.0));
+    assert!(world.webhook(path::STREAM_ENDED, caller, &[]).contains("<Connect"));
+    let answered = world.now.mono;
+    world.run_for(seconds(5.0));
+    assert_near(world.rest_at(Method::Get).expect("Twilio was asked"), answered, limits::BRIDGE_TIME_RECONNECT);
+    assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamLost));
+}
+
+#[test]
+fn a_start_while_twilio_is_asked_is_not_punished_for_the_answer() {
+    let mut world = World::new();
+    world.rest_next = [RestFault::Lost].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    let token = token_in(&world.webhook(path::STREAM_ENDED, caller, &[]));
+    world.run_until(seconds(9.0), |world| world.rest_count(Method::Get) == 1);
+    let stream = caller.stream(2);
+    let socket = world.open_stream(caller, stream, &token);
+    world.run_for(seconds(4.5));
+    world.frames(socket, stream, seconds(5.0));
+    assert!(world.lines_of(caller, Event::WatchdogRedirect).is_empty());
+    assert_eq!(world.rest_log.len(), 1);
+}
+
+#[test]
+fn streams_that_break_and_can_never_be_opened_again_end_in_a_recording() {
+    for after_failure in [AfterFailure::Action, AfterFailure::NextVerb, AfterFailure::Nothing] {
+        let mut faults = vec![StreamFault::DropAfter(seconds(3.0))];
+        faults.extend([StreamFault::HandshakeFails(502); 30]);
+        let mut world = World::new();
+        let call = world.call(Plan { faults, after_failure, ..Plan::default() });
+        let ledger = world.run_to_the_end_of(call);
+        assert!(ledger.total(Heard::Recording) > Duration::ZERO, "{after_failure:?}\n{ledger}");
+        assert!(ledger.longest_silence() < seconds(8.5), "{after_failure:?}\n{ledger}");
+        assert!(ledger.streams.len() <= 4, "{after_failure:?}: {} connects", ledger.streams.len());
+        assert_eq!(world.database.fallback(world.sid(call)), Some(FallbackReason::StreamLost));
+        world.settle();
+    }
+}
+
+#[test]
+fn a_panic_of_a_streams_task_is_a_lost_stream() {
+    let mut world = World::new();
+    let call = world.call(Plan { hangs_up: HangUp::Answered(seconds(40.0)), ..loud(seconds(40.0)) });
+    world.run_for(seconds(5.0));
+    world.break_socket_of(call);
+    let ledger = world.run_to_the_end_of(call);
+    assert!(ledger.longest_dead_air() < seconds(8.5), "{ledger}");
+    assert!(world.log.iter().any(|(_, line)| line.event == Event::WsHandlerError));
+}
+
+#[test]
+fn a_caller_who_has_finished_hears_goodbye() {
+    let mut world = World::new();
+    let call = world.call(loud(seconds(4.0)));
+    let ledger = world.run_to_the_end_of(call);
+    assert_eq!(ledger.ended.map(|(_, by)| by), Some(EndedBy::Document));
+    assert!(ledger.total(Heard::Goodbye) > Duration::ZERO && ledger.recordings.is_empty(), "{ledger}");
+    let silent = ledger.total(Heard::StreamingSilent);
+    assert!(silent.abs_diff(seconds(20.0)) < seconds(0.3), "{silent:?}");
+    let sid = world.sid(call);
+    let facts = &world.database.call_facts;
+    let stored = facts.iter().position(|(_, fact)| fact.call == sid && fact.finished_at.is_some());
+    let closed = facts.iter().position(|(_, fact)| fact.call == sid && fact.status == Some(CallStatus::StreamClosed));
+    assert!(stored < closed && stored.is_some(), "the intent is stored before the stream is closed");
+    assert_eq!(world.database.fallback(sid), None, "no failure");
+    world.settle();
+}
+
+#[test]
+fn without_an_end_silence_nobody_is_hung_up_on() {
+    let mut world = World::with(settings(&[("END_SILENCE", "0")]));
+    let call = world.call(Plan { hangs_up: HangUp::Answered(seconds(600.0)), ..loud(seconds(2.0)) });
+    let ledger = world.run_to_the_end_of(call);
+    assert_eq!(ledger.ended.map(|(_, by)| by), Some(EndedBy::Caller), "{ledger}");
+}
+
+#[test]
+fn a_database_that_hangs_delays_the_goodbye_by_half_a_second_and_is_not_blamed_for_it() {
+    let mut world = World::new();
+    let call = world.call(loud(seconds(4.0)));
+    world.run_for(seconds(10.0));
+    world.database.latency = Duration::from_millis(700);
+    let ledger = world.run_to_the_end_of(call);
+    assert!(ledger.longest_silence() < seconds(20.0 + 0.7), "{ledger}");
+    assert!(ledger.total(Heard::Goodbye) > Duration::ZERO, "{ledger}");
+    assert!(world.logged(Event::DbError).is_empty(), "0.7 s is within a webhook's time");
+}
+
+#[test]
+fn a_finished_caller_whom_twilio_forgets_is_still_not_left_in_silence() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    world.frames(socket, stream, seconds(20.0));
+    assert_eq!(world.socket(socket).closed, Some(1000), "the caller had finished");
+    world.run_for(limits::BRIDGE_TIME + seconds(1.0));
+    assert_eq!(world.rest_count(Method::Post), 1, "nobody asked stream_ended, so the call is fetched");
+    assert!(world.webhook(path::STREAM_ENDED, caller, &[]).contains("<Hangup/>"));
+}
+
+#[test]
+fn an_entry_leaves_memory_a_minute_after_its_end_or_five_hours_after_the_last_word() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.announce(caller);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+    world.run_for(limits::ENDED_KEPT - seconds(1.0));
+    assert_eq!(world.switchboard.gauges().calls, 1, "late webhooks still find it");
+    world.run_for(seconds(2.0));
+    assert_eq!(world.switchboard.gauges().calls, 0);
+
+    let silent = Caller::new(2);
+    world.webhook(path::RECORDING_STATUS, silent, &[("RecordingStatus", "in-progress")]);
+    world.run_for(limits::SILENT_ENTRY - seconds(1.0));
+    assert_eq!(world.switchboard.gauges().calls, 1);
+    world.run_for(seconds(2.0));
+    assert_eq!(world.switchboard.gauges().calls, 0);
+}
+
+#[test]
+fn a_drain_ends_with_every_caller_recorded_and_nothing_left_to_do() {
+    for rest in [RestFault::None, RestFault::Refused(401, 20003), RestFault::Lost] {
+        let mut world = World::with(settings(&[("DRAIN_SECONDS", "10")]));
+        world.rest_always = rest;
+        let healthy = world.call(Plan { message: seconds(60.0), ..loud(seconds(300.0)) });
+        let mute = world.call(Plan::with_fault(StreamFault::Mute(None)));
+        world.run_for(seconds(3.0));
+        let late = world.call(Plan { start_delay: seconds(1.5), ..loud(seconds(300.0)) });
+        world.run_for(seconds(0.5));
+        world.drain();
+        assert!(!world.switchboard.is_drained());
+        assert_eq!(world.ask(get(path::HEALTHZ)).status, 503);
+        assert_eq!(world.ask(get(path::READYZ)).status, 503);
+        let new = world.call(loud(seconds(5.0)));
+        world.run_until(seconds(60.0), |world| world.switchboard.is_drained());
+        for call in [healthy, mute, late, new] {
+            let ledger = world.run_to_the_end_of(call);
+            assert!(ledger.total(Heard::Recording) > Duration::ZERO, "{rest:?}, call {call}\n{ledger}");
+            assert!(ledger.longest_silence() < seconds(11.5), "{rest:?}, call {call}\n{ledger}");
+        }
+        assert!(world.ledger(healthy).total(Heard::Streaming) > seconds(10.0), "it ran on for DRAIN_SECONDS");
+        assert!(world.ledger(new).streams.is_empty(), "a new call is recorded at once");
+        world.settle();
+    }
+}
+
+#[test]
+fn a_drain_waits_for_unwritten_rows_but_not_for_a_database_that_is_down() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.announce(caller);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+    world.database.latency = seconds(0.5);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+    world.drain();
+    assert!(!world.switchboard.is_drained(), "the last facts are under way");
+    world.database.fault = DatabaseFault::Refuses;
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+    world.run_for(seconds(1.0));
+    assert!(world.switchboard.is_drained());
+}
