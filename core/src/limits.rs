@@ -12,8 +12,10 @@ pub const HEADERS_MAX: usize = 100;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Pairs read from a form; Twilio sends about 40. The rest is dropped and the form counts as damaged.
 pub const FORM_PAIRS_MAX: usize = 512;
-/// Bytes of a line with a chunk's size, extension included, in a request (longer: 400) or a response.
+/// Bytes of a line with a chunk's size, extension and line end included, in a request (longer: 400) or a response.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Hexadecimal digits of a chunk's size: those of 64 bits. More are an attempt at an overflow.
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 /// A whole request head is due this long after its first byte, or the connection is closed with 408.
 pub const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A whole body is due this long after its head, or 408.

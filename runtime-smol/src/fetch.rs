@@ -9,7 +9,6 @@
 //! be repeated is the caller's decision (W7), and [`FetchError`] says what it needs to know for it.
 
 mod backend;
-mod chunked;
 mod connect;
 mod exchange;
 mod pool;

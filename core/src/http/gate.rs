@@ -6,12 +6,10 @@
 //!
 //! Nothing here waits. [`Gate::advance`] says what the connection waits for, and so which deadline holds.
 
-mod chunks;
-
+use super::chunks::{ChunkError, Chunks};
 use super::head::{self, BodyLength, Head, Refusal, Version, is_value_byte};
-use crate::limits::HEAD_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 use bytes::{Buf as _, Bytes, BytesMut};
-use chunks::Chunks;
 
 /// What a connection has come to.
 #[derive(Debug)]
@@ -103,7 +101,8 @@ impl Gate {
         };
         let head = split(&self.buffer[..end - b"\r\n\r\n".len()])?;
         self.buffer.advance(end);
-        self.body(Body { ask: head.expects_continue, chunks: Chunks::default(), head })
+        let chunks = Chunks::new(BODY_BYTES_MAX, HEAD_BYTES_MAX);
+        self.body(Body { ask: head.expects_continue, chunks, head })
     }
 
     fn body(&mut self, mut body: Body) -> Result<Step, Refusal> {
@@ -111,7 +110,7 @@ impl Gate {
             BodyLength::None => Some(Bytes::new()),
             BodyLength::Length(bytes) if bytes <= self.buffer.len() => Some(self.buffer.split_to(bytes).freeze()),
             BodyLength::Length(_) => None,
-            BodyLength::Chunked => body.chunks.read(&mut self.buffer)?,
+            BodyLength::Chunked => body.chunks.read(&mut self.buffer)?.map(Bytes::from),
         };
         Ok(match whole {
             Some(bytes) => Step::Request(body.head, bytes),
@@ -121,6 +120,16 @@ impl Gate {
                 Step::Body { ask }
             }
         })
+    }
+}
+
+impl From<ChunkError> for Refusal {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Malformed => Self::Chunk,
+            ChunkError::BodyTooLong => Self::BodyTooLong,
+            ChunkError::TrailersTooLong => Self::HeadTooLong,
+        }
     }
 }
 

@@ -73,7 +73,8 @@ pub enum Refusal {
     BodyTooLong,
     /// An `Expect` other than `100-continue`.
     Expectation,
-    /// The head is longer than [`HEAD_BYTES_MAX`] or has more than [`HEADERS_MAX`] lines.
+    /// The head, or the lines after a body in chunks, are longer than [`HEAD_BYTES_MAX`], or the head has more than
+    /// [`HEADERS_MAX`] lines.
     HeadTooLong,
     /// A method that is well formed and not served.
     Method,

@@ -4,8 +4,8 @@
 //! panics on a header value outside ASCII. So it sees nothing of the network: a response is framed and checked here,
 //! and only a complete one is handed on.
 
-use super::chunked::ChunkedDecoder;
 use callwarden_core::http::Headers;
+use callwarden_core::http::chunks::{ChunkError, Chunks};
 use callwarden_core::limits::{INTERIM_RESPONSES_MAX, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX};
 use core::fmt;
 
@@ -36,7 +36,7 @@ pub(super) enum BadResponse {
     /// Neither a length nor chunked: the end of the connection would be the end of the body, and on a plain connection
     /// a server that died looks the same. Refused: half a recording must not pass for a whole one.
     NoLength,
-    /// The chunked coding is wrong.
+    /// The chunked coding is wrong, or its trailers pass `RESPONSE_HEAD_BYTES_MAX`.
     Chunk,
     /// The body is longer than the request allows.
     TooLong,
@@ -67,6 +67,15 @@ impl fmt::Display for BadResponse {
 
 impl core::error::Error for BadResponse {}
 
+impl From<ChunkError> for BadResponse {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Malformed | ChunkError::TrailersTooLong => Self::Chunk,
+            ChunkError::BodyTooLong => Self::TooLong,
+        }
+    }
+}
+
 /// Frames one response from bytes in any split.
 #[derive(Debug)]
 pub(super) struct Framer {
@@ -83,7 +92,7 @@ enum State {
     Head(Vec<u8>),
     /// This many bytes of the body are still to come.
     Length(usize),
-    Chunked(ChunkedDecoder),
+    Chunked(Chunks),
     Done,
 }
 
@@ -125,10 +134,9 @@ impl Framer {
                         self.state = State::Done;
                     }
                 }
-                State::Chunked(decoder) => {
-                    let taken = decoder.decode(input, &mut self.answer.body, self.body_bytes_max)?;
-                    input = &input[taken..];
-                    if decoder.is_done() {
+                State::Chunked(chunks) => {
+                    if let Some(body) = chunks.read(&mut input)? {
+                        self.answer.body = body;
                         self.state = State::Done;
                     }
                 }
@@ -206,7 +214,7 @@ impl Framer {
                 length => Ok(State::Length(length)),
             },
             ([coding], []) if minor == 1 && coding.eq_ignore_ascii_case("chunked") => {
-                Ok(State::Chunked(ChunkedDecoder::default()))
+                Ok(State::Chunked(Chunks::new(self.body_bytes_max, RESPONSE_HEAD_BYTES_MAX)))
             }
             _ => Err(BadResponse::Framing),
         }

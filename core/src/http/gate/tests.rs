@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::http::Method;
-use crate::limits::{BODY_BYTES_MAX, CHUNK_LINE_BYTES_MAX};
+use crate::limits::CHUNK_LINE_BYTES_MAX;
 
 /// What a connection came to, flattened so that two runs compare.
 #[derive(Debug, PartialEq, Eq)]
