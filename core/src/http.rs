@@ -70,7 +70,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Headers {
 pub struct Request {
     /// What is asked.
     pub method: Method,
-    /// The request target exactly as received: Twilio signs these bytes (twilio.md 2.2).
+    /// The request target exactly as received: Twilio signs these bytes.
     pub target: String,
     /// The header lines.
     pub headers: Headers,

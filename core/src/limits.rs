@@ -67,9 +67,9 @@ pub const STORE_COMMANDS_MAX: usize = 4_096;
 pub const ROW_TIME: Duration = Duration::from_millis(1_000);
 /// The database's own limit on one statement, below [`ROW_TIME`] so that the server gives up first.
 pub const STATEMENT_TIME: Duration = Duration::from_millis(900);
-/// A claim waits this long for the database, then the watch acts on what this process knows (W5, section 8).
+/// A claim waits this long for the database, then the watch acts on what this process knows (W5).
 pub const CLAIM_TIME: Duration = Duration::from_millis(500);
-/// A granted claim belongs to its process for this long (section 8).
+/// A granted claim belongs to its process for this long, by the database's clock, unless its holder renews it.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(10);
 /// The first wait before a database that failed is tried again; doubled up to [`STORE_RETRY_MAX`].
 pub const STORE_RETRY_MIN: Duration = Duration::from_millis(250);
@@ -132,7 +132,7 @@ pub const SPEECH_MEAN_SQUARE: u32 = 107_374;
 /// So many loud frames in a row are speech: 100 ms. A click is shorter.
 pub const SPEECH_FRAMES_MIN: u32 = 5;
 
-/// A token of TwiML admits a stream for this long (section 4): the longest greeting and a slow `start`.
+/// The token in a TwiML document admits a stream for this long: the longest greeting and a slow `start`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How far two nodes' clocks may differ when a token is checked.
 pub const TOKEN_SKEW: Duration = Duration::from_secs(60);
@@ -172,15 +172,15 @@ pub const ENDED_KEPT: Duration = Duration::from_secs(60);
 /// An entry not heard of for this long leaves memory: Twilio ends calls after 4 h (W10).
 pub const SILENT_ENTRY: Duration = Duration::from_secs(5 * 60 * 60);
 
-/// Seconds of silence that end a recording (section 5).
+/// Seconds of silence that end a recording: the `timeout` of `<Record>`.
 pub const RECORD_SILENCE_SECONDS: u32 = 10;
-/// Seconds a recording may last (section 5).
+/// Seconds a recording may last: the `maxLength` of `<Record>`.
 pub const RECORD_LENGTH_SECONDS: u32 = 120;
-/// A recording that hit its length with the caller still there goes on this often (section 5).
+/// A recording that hit its length with the caller still there goes on this often.
 pub const RECORD_CONTINUED_MAX: usize = 2;
-/// Characters of TwiML in a REST update (twilio.md 3.9).
+/// Characters of TwiML in a REST update; Twilio takes no more.
 pub const REST_TWIML_CHARS_MAX: usize = 4_000;
-/// Bytes of one prompt file; 40 minutes of MP3 would be 10 MB and may drop the call (twilio.md 3.6).
+/// Bytes of one prompt file; 40 minutes of MP3 would be 10 MB, and a file so long may drop the call.
 pub const PROMPT_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Characters of a prompt's text: most of a minute of speech. Even when each becomes six (`&quot;`) and the host name is
 /// as long as one can be, the recording document fits a REST update.

@@ -1,4 +1,4 @@
-//! Text that must not reach a log, an error, a metric or a page (design: "Secrets never reach a log").
+//! Text that must not reach a log, an error, a metric or a page.
 
 use core::fmt;
 

@@ -1,5 +1,5 @@
-//! Twilio's identifiers: two letters and 32 hexadecimal digits (twilio.md 1.1). Parsed once at the edge; inside the
-//! core a call is never an unchecked string.
+//! Twilio's identifiers: two letters and 32 hexadecimal digits. Parsed once at the edge; inside the core a call is never
+//! an unchecked string.
 
 use core::fmt;
 use core::str::FromStr;

@@ -12,7 +12,7 @@ use core::fmt;
 
 /// A call's status, in the total order that decides which of two wins (D2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "Twilio's names (twilio.md 7.1) and our own stream_closed")]
+#[expect(missing_docs, reason = "the values of Twilio's CallStatus, and our own stream_closed")]
 pub enum CallStatus {
     Queued,
     Initiated,
@@ -64,7 +64,7 @@ impl CallStatus {
         Self::ALL.into_iter().filter(|status| *status != Self::StreamClosed).find(|status| status.as_str() == text)
     }
 
-    /// Whether the call is over (twilio.md 7.1).
+    /// Whether the call is over: one of Twilio's terminal statuses.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         self > Self::StreamClosed
@@ -223,7 +223,7 @@ pub struct EventFact {
 
 /// A recording's state, in the total order that decides which of two wins (D2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "Twilio's names (twilio.md 6.1)")]
+#[expect(missing_docs, reason = "the values of Twilio's RecordingStatus")]
 pub enum RecordingState {
     InProgress,
     Absent,
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_statuses_are_in_the_order_of_the_design() {
+    fn the_statuses_are_in_the_documented_order() {
         let names: Vec<_> = CallStatus::ALL.iter().map(|status| status.as_str()).collect();
         assert_eq!(
             names.join(" < "),
