@@ -38,15 +38,15 @@ macro_rules! events {
 }
 
 events! {
-    /// The process serves: address, store, mode.
+    /// The process serves: address, store, mode. Then once for each setting that is not for a deployment.
     AppStart = "APP_START",
-    /// The process stops: signal and what is left.
+    /// The process stops: signal, what is left, how it ended.
     AppStop = "APP_STOP",
     /// A request: method and path without its query.
     Req = "REQ",
     /// Its answer: path, status, milliseconds.
     Res = "RES",
-    /// A request head that was refused before it was routed.
+    /// A request that was refused before it was routed, or a connection that could not be served.
     BadRequest = "BAD_REQUEST",
     /// A call was announced and its row is on its way.
     IncomingCall = "INCOMING_CALL",

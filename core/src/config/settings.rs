@@ -25,7 +25,7 @@ pub const SETTINGS: [Setting; 31] = [
     optional("BIND", "Address to listen on; unset: 0.0.0.0 with TWILIO_AUTH_TOKEN, else 127.0.0.1."),
     optional("PUBLIC_HOST", "Host name under which Twilio reaches the server; unset: what each request says."),
     optional("DATABASE_URL", "postgres://… or sqlite:PATH; unset, without TWILIO_AUTH_TOKEN: a file in DATA_DIR."),
-    setting("DATA_DIR", "./data", "Directory of the spool and of audio that waits to be transcribed."),
+    setting("DATA_DIR", "./data", "Directory where this process keeps files; it must be able to write there."),
     optional("TWILIO_ACCOUNT_SID", "The Twilio account; with TWILIO_AUTH_TOKEN or not at all."),
     optional(
         "TWILIO_AUTH_TOKEN",
