@@ -33,6 +33,13 @@ async fn put(store: &Store, facts: Vec<Fact>) {
     assert_eq!(answered(store, StoreCommand::Facts(facts)).await, StoreAnswer::Done);
 }
 
+/// Runs the test on each kind of database, with an open store.
+fn on_both(test: impl AsyncFn(&TestDatabase, Store)) {
+    for database in TestDatabase::both() {
+        block_on(async { test(&database, database.store().await).await });
+    }
+}
+
 /// Runs the futures at once.
 async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let executor = smol::LocalExecutor::new();
@@ -78,14 +85,11 @@ fn nothing_is_stored_before_the_database_is_open() {
 
 #[test]
 fn opening_twice_keeps_the_rows_and_servers_may_open_at_once() {
-    for database in TestDatabase::both() {
-        block_on(async {
-            let store = database.store().await;
-            put(&store, vec![fact(1, |_| {})]).await;
-            database.store().await;
-            assert_eq!(database.rows("call_log").await.len(), 1);
-        });
-    }
+    on_both(async |database, store| {
+        put(&store, vec![fact(1, |_| {})]).await;
+        database.store().await;
+        assert_eq!(database.rows("call_log").await.len(), 1);
+    });
     let database = TestDatabase::postgres();
     block_on(smol::future::zip(database.store(), smol::future::zip(database.store(), database.store())));
 }
@@ -124,59 +128,50 @@ fn hostile_texts_are_stored_cut_and_without_nul() {
     let long = "שלום עולם\0".repeat(100_000);
     let wide = "\u{1f4de}".repeat(10_000);
     let stored: String = "שלום עולם\u{fffd}".chars().cycle().take(TEXT_CHARS_MAX).collect();
-    for database in TestDatabase::both() {
-        block_on(async {
-            let store = database.store().await;
-            put(&store, vec![fact(1, |fact| fact.from = Some(long.clone())), event(1, &wide), event(1, "")]).await;
-            let rows = database.rows("call_log").await;
-            assert_eq!(rows[0]["from_number"], stored);
-            let details: Vec<_> =
-                database.rows("call_events").await.iter().map(|row| row["detail"].chars().count()).collect();
-            assert_eq!(details, [0, TEXT_CHARS_MAX]);
-        });
-    }
+    on_both(async |database, store| {
+        put(&store, vec![fact(1, |fact| fact.from = Some(long.clone())), event(1, &wide), event(1, "")]).await;
+        let rows = database.rows("call_log").await;
+        assert_eq!(rows[0]["from_number"], stored);
+        let details: Vec<_> =
+            database.rows("call_events").await.iter().map(|row| row["detail"].chars().count()).collect();
+        assert_eq!(details, [0, TEXT_CHARS_MAX]);
+    });
 }
 
 #[test]
 fn times_are_kept_to_the_millisecond_and_counts_to_the_last_one() {
     let times = [0, 1, 999, 1_700_000_000_001, 1_767_225_600_123, 4_102_444_799_999, STORED_TIME_MAX.0 - 1, i64::MAX];
-    for database in TestDatabase::both() {
-        block_on(async {
-            let store = database.store().await;
-            let facts = times.iter().zip(1..).map(|(at, number)| {
-                fact(number, |fact| {
-                    fact.at = UnixMillis(*at);
-                    fact.frames = Some(u64::MAX - 1);
-                })
-            });
-            put(&store, facts.collect()).await;
-            for (row, at) in database.rows("call_log").await.iter().zip(times) {
-                assert_eq!(row["created_at"], at.min(STORED_TIME_MAX.0).to_string());
-                assert_eq!(row["frames"], i64::MAX.to_string());
-            }
+    on_both(async |database, store| {
+        let facts = times.iter().zip(1..).map(|(at, number)| {
+            fact(number, |fact| {
+                fact.at = UnixMillis(*at);
+                fact.frames = Some(u64::MAX - 1);
+            })
         });
-    }
+        put(&store, facts.collect()).await;
+        for (row, at) in database.rows("call_log").await.iter().zip(times) {
+            assert_eq!(row["created_at"], at.min(STORED_TIME_MAX.0).to_string());
+            assert_eq!(row["frames"], i64::MAX.to_string());
+        }
+    });
 }
 
 #[test]
 fn a_command_is_stored_whole_or_not_at_all() {
-    for database in TestDatabase::both() {
-        block_on(async {
-            let store = database.store().await;
-            database.execute("DROP TABLE recordings").await;
-            let recording = RecordingFact {
-                recording: RecordingSid::from_number(1),
-                call: call(1),
-                at: AT,
-                state: RecordingState::InProgress,
-                duration_seconds: None,
-            };
-            let facts = vec![fact(1, |_| {}), Fact::Recording(recording)];
-            let text = unavailable(store.run(StoreCommand::Facts(facts), STORE_TIME).await);
-            assert!(text.contains("recordings"), "{text}");
-            assert_eq!(database.rows("call_log").await, []);
-        });
-    }
+    on_both(async |database, store| {
+        database.execute("DROP TABLE recordings").await;
+        let recording = RecordingFact {
+            recording: RecordingSid::from_number(1),
+            call: call(1),
+            at: AT,
+            state: RecordingState::InProgress,
+            duration_seconds: None,
+        };
+        let facts = vec![fact(1, |_| {}), Fact::Recording(recording)];
+        let text = unavailable(store.run(StoreCommand::Facts(facts), STORE_TIME).await);
+        assert!(text.contains("recordings"), "{text}");
+        assert_eq!(database.rows("call_log").await, []);
+    });
 }
 
 #[test]
