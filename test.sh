@@ -87,5 +87,6 @@ step 'dependencies' dependencies
 step 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 step 'documentation' documentation
 step 'tests' cargo test --workspace --locked
+step 'demo' cargo run --locked --quiet -- demo
 
 printf '\nEverything passed in %d s.\n' $((SECONDS - started))
