@@ -127,6 +127,7 @@ impl Run {
             let due = due.max(Instant::from_millis(self.now));
             let mut out = Vec::new();
             self.machine.handle_timeout(due, &mut out);
+            assert!(self.machine.next_timeout().is_none_or(|next| next > due), "I3: {out:?}");
             self.now = due.as_micros() / 1_000;
             let now = self.now;
             self.seen.extend(out.into_iter().map(|output| (now, output)));

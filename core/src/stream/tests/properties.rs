@@ -273,6 +273,7 @@ fn next(machine: &MediaStream) -> Option<u64> {
 fn wake(machine: &mut MediaStream, now: u64) -> Vec<(u64, StreamOutput)> {
     let mut out = Vec::new();
     give(machine, now, &Input::Timeout, &mut out);
+    assert!(next(machine).is_none_or(|next| next > now), "I3: {out:?}");
     out.into_iter().map(|output| (now, output)).collect()
 }
 
