@@ -99,7 +99,11 @@ impl Moment {
 }
 
 fn all_settings() -> impl Strategy<Value = StreamSettings> {
-    (prop::sample::select(vec![100_u64, 6_000, 60_000]), prop::option::of(Just(Duration::from_secs(4))), any::<bool>())
+    (
+        prop::sample::select(vec![100_u64, 4_000, 6_000, 60_000]),
+        prop::option::of(Just(Duration::from_secs(4))),
+        any::<bool>(),
+    )
         .prop_map(|(timeout, end_silence, trace_frames)| StreamSettings {
             media_timeout: Duration::from_millis(timeout),
             end_silence,

@@ -108,3 +108,11 @@ fn silent_frames_do_not_put_off_the_last_look() {
     }
     assert_eq!(run.news(), ["20010 silent"]);
 }
+
+#[test]
+fn two_deadlines_of_one_instant_are_looked_at_one_after_the_other() {
+    let mut run = Run::heard(StreamSettings { end_silence: Some(Duration::from_secs(6)), ..settings() });
+    run.until(6_010);
+    assert_eq!(run.news(), ["6010 mark 2"]);
+    assert_eq!(run.machine.next_timeout(), Some(Instant::from_millis(6_020)));
+}
