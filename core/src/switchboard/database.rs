@@ -274,6 +274,10 @@ impl Database {
                 Finished::Row(call)
             }
             UnderWay::Claim(call) => Finished::Claim(call, None),
+            UnderWay::Open if !self.waiting.is_empty() => {
+                self.announce(out);
+                Finished::Nothing
+            }
             UnderWay::Open | UnderWay::Release => Finished::Nothing,
         }
     }
