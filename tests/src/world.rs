@@ -135,6 +135,16 @@ impl World {
     /// A deployment with these settings.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
+        Self::begin(settings, DatabaseFault::None)
+    }
+
+    /// The ordinary deployment, whose database fails from the start.
+    #[must_use]
+    pub fn down(fault: DatabaseFault) -> Self {
+        Self::begin(settings(&[]), fault)
+    }
+
+    fn begin(settings: Settings, fault: DatabaseFault) -> Self {
         let now = Now { mono: Instant::from_millis(1_000), unix: UnixMillis(1_795_000_000_000) };
         let mut out = Vec::new();
         let switchboard = Switchboard::new(now, settings, &mut out);
@@ -142,7 +152,7 @@ impl World {
             now,
             switchboard,
             calls: Vec::new(),
-            database: SimulatedDatabase::default(),
+            database: SimulatedDatabase { fault, ..SimulatedDatabase::default() },
             rest_next: VecDeque::new(),
             rest_always: RestFault::None,
             rest_log: Vec::new(),
