@@ -39,6 +39,8 @@ pub struct Call {
     pub(crate) fallback: Option<Fallback>,
     /// The open socket.
     pub(crate) link: Option<Link>,
+    /// We closed the socket of the last stream: its end says nothing about an update or about the call (W7).
+    pub(crate) closed_by_us: bool,
     /// A second socket that waits for the first one's answer (S8).
     pub(crate) challenger: Option<Challenger>,
     /// Streams that were accepted.
@@ -102,8 +104,6 @@ pub struct Link {
     pub(crate) stream: StreamSid,
     /// Whether frames came, and are not reported missing.
     pub(crate) heard: bool,
-    /// We closed it: its end says nothing about an update (W7).
-    pub(crate) closed_by_us: bool,
 }
 
 /// A second socket of a call (S8).
@@ -161,6 +161,7 @@ impl Call {
             watch: None,
             fallback: None,
             link: None,
+            closed_by_us: false,
             challenger: None,
             streams: BTreeSet::new(),
             reconnects: 0,

@@ -32,8 +32,6 @@ pub struct Fallback {
     pub(crate) step: Step,
     /// Unconfirmed, the socket is closed then, so that Twilio asks `stream_ended`.
     pub(crate) close_socket: Option<Instant>,
-    /// We closed the socket: from then on its end says nothing about an update (W7).
-    pub(crate) socket_closed: bool,
     /// How often it began.
     pub(crate) rounds: u32,
     /// Which auth token is used; a 401 moves on to the next one.
@@ -104,7 +102,6 @@ impl Fallback {
             how_far,
             step: Step::Claiming { until: now + limits::CLAIM_TIME, update },
             close_socket: None,
-            socket_closed: false,
             rounds: 1,
             token: 0,
             signs_seen: false,

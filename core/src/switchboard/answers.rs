@@ -62,7 +62,8 @@ impl Switchboard {
             Answer::Goodbye | Answer::HangUp | Answer::Nothing => self.disarm(key),
         }
         let Some(call) = self.calls.get_mut(key) else { return };
-        call.look_up = None;
+        // Whoever asks is alive: an earlier `stop` no longer agrees with "no such call" (W7).
+        (call.look_up, call.stopped) = (None, false);
         let prompts = &self.settings.prompts;
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX).saturating_add(1);
         let token = self.keys.issue(call.sid, ordinal, self.now.unix);

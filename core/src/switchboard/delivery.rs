@@ -210,17 +210,16 @@ impl Switchboard {
     fn close_unconfirmed(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let draining = self.draining.is_some();
         let Some(call) = self.calls.get_mut(key).filter(|call| draining || !call.is_heard()) else { return };
-        let (Some(link), Some(fallback)) = (call.link.as_mut(), call.fallback.as_mut()) else { return };
-        if !link.closed_by_us && !fallback.is_confirmed() {
-            (link.closed_by_us, fallback.socket_closed) = (true, true);
+        let unconfirmed = call.fallback.as_ref().is_some_and(|fallback| !fallback.is_confirmed());
+        if let Some(link) = call.link.filter(|_| unconfirmed && !call.closed_by_us) {
+            call.closed_by_us = true;
             out.push(Output::Command { id: link.id, command: StreamCommand::Close });
         }
     }
 
     /// `stop`, a close that is not ours, `stream-stopped`: an update that may have been applied was (W7).
     pub(super) fn sign_of_update(&mut self, key: CallKey, out: &mut Vec<Output>) {
-        let fallback = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut());
-        let Some(fallback) = fallback.filter(|fallback| !fallback.socket_closed) else { return };
+        let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
         match fallback.step {
             Step::Signs { .. } => self.confirm(key, "signs", out),
             Step::Sent { .. } => fallback.signs_seen = true,

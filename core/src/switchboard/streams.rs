@@ -89,11 +89,11 @@ impl Switchboard {
             stream.accepted = true;
         }
         call.step(Cause::Start);
-        call.link = Some(Link { id, stream: start.stream, heard: false, closed_by_us: false });
+        call.link = Some(Link { id, stream: start.stream, heard: false });
         call.streams.insert(start.stream);
         call.last_stream = Some(start.stream);
         (call.watch, call.look_up) = (drain, None);
-        (call.stopped, call.reconnects) = (false, 0);
+        (call.stopped, call.closed_by_us, call.reconnects) = (false, false, 0);
         call.heard_of = self.now.mono;
         call.account = call.account.or(start.account);
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX);
@@ -117,7 +117,7 @@ impl Switchboard {
         if let Some(challenger) = call.challenger.take() {
             self.settle_challenge(key, challenger, fresh, out);
         } else if let Some(link) = call.link.as_mut().filter(|_| !fresh) {
-            (link.heard, link.closed_by_us) = (false, true);
+            (link.heard, call.closed_by_us) = (false, true);
             self.look_up(key, out);
         }
     }
@@ -183,8 +183,8 @@ impl Switchboard {
     /// The intent of W12 is stored, or the store is not waited for any longer.
     pub(super) fn close_finished(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(key) else { return };
-        if let Some(link) = call.link.as_mut().filter(|link| call.finished && !link.closed_by_us) {
-            link.closed_by_us = true;
+        if let Some(link) = call.link.filter(|_| call.finished && !call.closed_by_us) {
+            call.closed_by_us = true;
             out.push(Output::Command { id: link.id, command: StreamCommand::Close });
         }
     }
@@ -217,8 +217,10 @@ impl Switchboard {
         fact.status = Some(CallStatus::StreamClosed);
         self.write(fact, out);
         self.note(sid, "socket_closed", format_args!("{how}; {}", counts.how_far()), out);
-        let Some(link) = link else { return };
-        if !link.closed_by_us {
+        if link.is_none() {
+            return;
+        }
+        if self.calls.get(key).is_some_and(|call| !call.closed_by_us) {
             self.sign_of_update(key, out);
         }
         match newcomer {
@@ -254,18 +256,20 @@ impl Switchboard {
         }
     }
 
-    /// Twilio's callback says that a stream stopped.
+    /// Twilio's callback says that a stream stopped. One that we closed had to.
     pub(super) fn stream_stopped(&mut self, key: CallKey, stream: Option<StreamSid>, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(key) else { return };
-        if !call.is_current(stream) || call.streams.is_empty() {
+        if stream.is_some_and(|stream| call.last_stream != Some(stream)) || call.streams.is_empty() {
             return;
         }
         if let Some(link) = &mut call.link {
             link.heard = false;
         }
-        call.stopped = true;
-        self.sign_of_update(key, out);
-        self.stopped_agrees(key, out);
+        if !call.closed_by_us {
+            call.stopped = true;
+            self.sign_of_update(key, out);
+            self.stopped_agrees(key, out);
+        }
         self.stream_lost(key);
     }
 
