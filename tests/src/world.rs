@@ -95,6 +95,8 @@ pub struct World {
     pub rest_log: Vec<(Instant, Method, String)>,
     /// Every log line.
     pub log: Vec<(Instant, LogLine)>,
+    /// Wakes every machine between any two events and repeats every answer to an effect: nothing may change (I2, I8).
+    pub nuisance: bool,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
     ended: BTreeMap<usize, Ledger>,
@@ -157,6 +159,7 @@ impl World {
             rest_always: RestFault::None,
             rest_log: Vec::new(),
             log: Vec::new(),
+            nuisance: false,
             answers: Vec::new(),
             ended: BTreeMap::new(),
             sockets: BTreeMap::new(),
@@ -263,6 +266,9 @@ impl World {
         self.steps += 1;
         assert!(self.steps < STEPS_MAX, "the world is stuck: some deadline does not move");
         let Some(at) = self.next_event() else { return };
+        if self.nuisance && at > self.now.mono {
+            self.wake_everything(self.now.mono + at.since(self.now.mono) / 2);
+        }
         self.go_to(at);
         let now = self.now;
         if let Some(entry) = self.transit.first_entry().filter(|entry| entry.key().0 <= now.mono) {
@@ -281,6 +287,23 @@ impl World {
         let mut out = Vec::new();
         self.switchboard.handle_timeout(now, &mut out);
         self.perform(out);
+    }
+
+    /// Wakes every machine though none asked for it.
+    fn wake_everything(&mut self, at: Instant) {
+        self.go_to(at);
+        let now = self.now;
+        let mut out = Vec::new();
+        self.switchboard.handle_timeout(now, &mut out);
+        let mut heard = Vec::new();
+        for socket in self.sockets.values_mut().filter(|socket| !socket.frozen) {
+            socket.machine.handle_timeout(now.mono, &mut heard);
+        }
+        let mut far = Vec::new();
+        for call in &mut self.calls {
+            call.handle_timeout(now, &mut far);
+        }
+        assert!(out.is_empty() && heard.is_empty() && far.is_empty(), "I8: {out:?} {heard:?} {far:?}");
     }
 
     fn go_to(&mut self, at: Instant) {
@@ -303,8 +326,18 @@ impl World {
                 self.of_request.insert(id, asker);
                 self.input(Input::Request { id, request: *request });
             }
-            InTransit::Stored(id, result) => self.input(Input::Stored { id, result }),
-            InTransit::Fetched(id, result) => self.input(Input::Fetched { id, result }),
+            InTransit::Stored(id, result) => {
+                self.input(Input::Stored { id, result: result.clone() });
+                if self.nuisance {
+                    self.input(Input::Stored { id, result });
+                }
+            }
+            InTransit::Fetched(id, result) => {
+                self.input(Input::Fetched { id, result: result.clone() });
+                if self.nuisance {
+                    self.input(Input::Fetched { id, result });
+                }
+            }
             InTransit::Update(id, request, fault) => self.twilio_is_asked(id, &request, fault),
             InTransit::ToStream(id, text) => {
                 self.with_socket(id, |machine, now, out| machine.text(now, &text, out));
