@@ -141,9 +141,7 @@ impl TestServer {
     /// # Panics
     /// When the listener is gone.
     pub async fn connect(&self) -> RawClient {
-        let stream = TcpStream::connect(self.address).await.expect("the server listens");
-        stream.set_nodelay(true).expect("a socket option");
-        RawClient { stream, received: Vec::new(), heads: Vec::new() }
+        RawClient::connect(self.address).await.expect("the server listens")
     }
 }
 
@@ -188,6 +186,16 @@ pub struct RawClient {
 }
 
 impl RawClient {
+    /// A new connection.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, received: Vec::new(), heads: Vec::new() })
+    }
+
     /// Sends bytes.
     ///
     /// # Errors
@@ -240,6 +248,22 @@ impl RawClient {
             answer.body = self.received.drain(..length).collect();
         }
         Some(answer)
+    }
+
+    /// Reads until at least this many unused bytes are there, and shows all of them; `None` when the server closed
+    /// instead. What was read stays when this is dropped.
+    pub async fn peek(&mut self, count: usize) -> Option<&[u8]> {
+        while self.received.len() < count {
+            if !self.more().await {
+                return None;
+            }
+        }
+        Some(&self.received)
+    }
+
+    /// Uses up this many bytes of those [`Self::peek`] showed.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        self.received.drain(..count).collect()
     }
 
     /// Reads exactly these bytes.

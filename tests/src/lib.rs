@@ -1,6 +1,10 @@
-//! Harness of the integration tests: the world in virtual time, throwaway databases, plain HTTP over raw sockets.
+//! Harness of the integration tests: the world in virtual time, throwaway databases, plain HTTP over raw sockets, and
+//! whole server processes with Twilio's side of their calls.
 
+pub mod caller;
 pub mod database;
 pub mod http;
 pub mod postgres;
+pub mod process;
+pub mod websocket;
 pub mod world;
