@@ -116,11 +116,11 @@ pub async fn stream(server: &Server, call: CallSid, stream: StreamSid) -> Socket
 pub struct Healthy {
     beats: Sender<Sender<()>>,
     streaming: smol::Task<u64>,
-    stream: StreamSid,
+    connection: serde_json::Value,
 }
 
 impl Healthy {
-    /// Starts one.
+    /// Starts one; it is heard when this returns.
     ///
     /// # Panics
     /// When it is not accepted.
@@ -128,7 +128,9 @@ impl Healthy {
         let (call, sid) = (CallSid::from_number(0xa11), StreamSid::from_number(0xa11));
         let socket = stream(server, call, sid).await;
         let (beats, asked) = bounded(1);
-        Self { beats, streaming: smol::spawn(run(socket, call, sid, asked)), stream: sid }
+        let streaming = smol::spawn(run(socket, call, sid, asked));
+        let heard = server.wait_for_line("WS_FRAME", |line| line["stream_sid"] == sid.as_str());
+        Self { beats, streaming, connection: heard["connection"].clone() }
     }
 
     /// Waits until the server has taken in all frames sent so far.
@@ -149,7 +151,7 @@ impl Healthy {
         self.beat().await;
         drop(self.beats);
         let sent = self.streaming.await;
-        let end = server.wait_for_line("WS_STOP", |line| line["stream_sid"] == self.stream.as_str());
+        let end = server.wait_for_line("WS_STOP", |line| line["connection"] == self.connection);
         assert_eq!((&end["frames"], &end["reason"]), (&sent.into(), &"closed with 1000".into()), "{end}");
         assert_eq!(end["detail"], "dropped=0 unreadable=0 out_of_order=0");
         let refused = server.settled_lines("WATCHDOG_REDIRECT", |line| line["call_sid"] == end["call_sid"]).await;

@@ -1,6 +1,8 @@
 //! The server as a process, met with what it should never be sent: over real sockets, while a healthy call streams.
 
+mod floods;
 mod http;
+mod sockets;
 mod webhooks;
 
 use callwarden_tests::caller::Healthy;
