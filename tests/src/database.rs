@@ -37,6 +37,12 @@ impl TestDatabase {
         Self { database: Database::Postgres(Secret::new(url)), directory: None }
     }
 
+    /// A database that a test created in a server of its own.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self { database: Database::Postgres(Secret::new(url)), directory: None }
+    }
+
     /// A new file.
     #[must_use]
     pub fn sqlite() -> Self {
@@ -54,6 +60,15 @@ impl TestDatabase {
     #[must_use]
     pub const fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// As `DATABASE_URL` names it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.database {
+            Database::Postgres(url) => url.expose().to_owned(),
+            Database::Sqlite(path) | Database::Embedded(path) => format!("sqlite:{}", path.display()),
+        }
     }
 
     /// A store of this database, opened: the tables are there.

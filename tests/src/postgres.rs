@@ -168,6 +168,23 @@ impl Cluster {
         })
     }
 
+    /// Stops the server's processes where they are, as a machine that thrashes does: connections stand, and nothing
+    /// answers. They go on when the returned value is dropped.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn freeze(&self) -> Result<Frozen, ClusterError> {
+        let pid_file =
+            fs::read_to_string(self.data().join("postmaster.pid")).map_err(failed("reading its process id"))?;
+        let postmaster = pid_file.lines().next().unwrap_or_default().to_owned();
+        // First the parent, which could start more.
+        let mut frozen = Frozen { processes: vec![postmaster.clone()] };
+        signal("STOP", &frozen.processes)?;
+        frozen.processes.extend(children(&postmaster)?);
+        signal("STOP", &frozen.processes)?;
+        Ok(frozen)
+    }
+
     fn create(&self) -> Result<(), ClusterError> {
         let mut command = self.command("initdb");
         command.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username", OWNER, "--pgdata"]);
@@ -201,6 +218,36 @@ impl Drop for Cluster {
             eprintln!("{} may be left: {error}", self.directory.display());
         }
     }
+}
+
+/// A server that does not answer until this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    processes: Vec<String>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = signal("CONT", &self.processes) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn signal(name: &str, processes: &[String]) -> Result<(), ClusterError> {
+    run(Command::new("kill").args(["-s", name]).args(processes))
+}
+
+/// The processes whose parent this is, as the system lists them.
+fn children(parent: &str) -> Result<Vec<String>, ClusterError> {
+    let entries = fs::read_dir("/proc").map_err(failed("listing processes"))?;
+    let ids = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    // `id (name) state parent …`: a name may hold anything, so what follows it counts from its end.
+    let is_child = |id: &String| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)) == Some(parent)
+    };
+    Ok(ids.filter(is_child).collect())
 }
 
 /// The directory with Postgres's programs: in `PATH`, links followed, or the newest version where Debian installs them.

@@ -1,12 +1,17 @@
 //! The server as a process, met with what it should never be sent: over real sockets, while a healthy call streams.
 
+mod database;
 mod floods;
 mod http;
+mod life;
 mod sockets;
 mod webhooks;
 
+use callwarden_core::path;
 use callwarden_tests::caller::Healthy;
+use callwarden_tests::http::{RawAnswer, soon};
 use callwarden_tests::process::Server;
+use std::time::Duration;
 
 /// The binary under test, as it is deployed.
 fn server(variables: &[(&str, &str)]) -> Server {
@@ -22,4 +27,20 @@ fn beside_a_healthy_stream(test: impl AsyncFnOnce(&Server, &Healthy)) {
         healthy.finish(&server).await;
         server.stop();
     });
+}
+
+async fn page(server: &Server, path: &str) -> RawAnswer {
+    let mut client = server.connect().await;
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes()).await.expect("open");
+    client.answer().await.expect("an answer")
+}
+
+/// Waits until the database answers the server, or no longer does.
+async fn until_ready_is(server: &Server, status: u16) {
+    soon("/readyz", async {
+        while page(server, path::READYZ).await.status != status {
+            smol::Timer::after(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
