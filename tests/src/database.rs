@@ -33,7 +33,13 @@ impl TestDatabase {
     /// As every method here, when the database cannot do it.
     #[must_use]
     pub fn postgres() -> Self {
-        let url = Cluster::shared().create_database(&unique("test")).expect("a new database");
+        Self::of(Cluster::shared())
+    }
+
+    /// A new database of a server that the test may stop.
+    #[must_use]
+    pub fn of(cluster: &Cluster) -> Self {
+        let url = cluster.create_database(&unique("test")).expect("a new database");
         Self { database: Database::Postgres(Secret::new(url)), directory: None }
     }
 
