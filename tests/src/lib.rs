@@ -1,11 +1,8 @@
-//! Harness of the integration tests: the world in virtual time, throwaway databases, plain HTTP over raw sockets, and
-//! whole server processes with Twilio's side of their calls.
-
-pub mod caller;
-//! Harness of the integration tests: the world in virtual time, throwaway databases, server processes, plain HTTP over
-//! raw sockets.
+//! Harness of the integration tests: the world in virtual time, throwaway databases, server processes with Twilio's
+//! side of their calls, plain HTTP over raw sockets.
 
 pub mod balancer;
+pub mod caller;
 pub mod database;
 pub mod deployment;
 pub mod http;
