@@ -19,15 +19,16 @@
 mod report;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use report::{CloseCode, Counts, Ended, Start, StreamCommand, StreamOutput, StreamReport, StreamSettings, Trouble};
 
-use crate::audio::{self, SpeechMeter};
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::sid::{CallSid, StreamSid};
 use crate::time::Instant;
 use crate::wire::{self, Message, Outbound, StartMessage};
+use watch::{FrameDue, FrameWatch, SilenceWatch};
 
 /// The machine of one WebSocket, owned by exactly one task.
 #[derive(Debug)]
@@ -79,45 +80,13 @@ struct Identity {
     started: Instant,
 }
 
-/// W2 and W3: when a frame was last heard, and what was asked since.
-#[derive(Clone, Copy, Debug, Default)]
-struct FrameWatch {
-    last_frame: Option<Instant>,
-    /// How many marks were sent.
-    marks: u32,
-    /// Whether any came back: only then does the next one's missing echo mean anything.
-    echoes: bool,
-    /// When the newest mark of the present quiet was sent.
-    asked: Option<Instant>,
-    /// Whether its echo is due: the stream had echoed before it was sent, and it has not come back.
-    echo_due: bool,
-    /// Reported and not over; the watch rests until a frame is heard.
-    trouble: bool,
-}
-
-/// W12: when the caller last spoke.
-#[derive(Clone, Copy, Debug, Default)]
-struct SilenceWatch {
-    last_speech: Option<Instant>,
-    meter: SpeechMeter,
-    /// Frames do not flow; the measure starts anew with the next one.
-    resting: bool,
-    reported: bool,
-}
-
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     /// S7.
     NoStart,
-    /// W2.
-    Mute,
-    /// W3: ask by mark.
-    Ask,
-    /// W3: the mark did not come back.
-    NoEcho,
-    /// W3: 30 s without a frame.
-    Quiet,
+    /// W2, W3.
+    Frames(FrameDue),
     /// W12.
     CallerSilent,
     /// The peer should have closed.
@@ -256,31 +225,15 @@ impl MediaStream {
             Phase::Opened | Phase::Presented => Some((self.opened + limits::START_TIME, Due::NoStart)),
             Phase::Released { since } | Phase::Stopped { since } => Some((since + limits::CLOSE_TIME, Due::Linger)),
             Phase::Closing | Phase::Ended => None,
-            Phase::Live => self.frame_deadline().into_iter().chain(self.silence_deadline()).min_by_key(|(at, _)| *at),
+            Phase::Live => self.watch_deadline(),
         }
     }
 
-    fn frame_deadline(&self) -> Option<(Instant, Due)> {
-        let timeout = self.settings.media_timeout;
-        if self.watch.trouble {
-            return None;
-        }
-        let Some(last) = self.watch.last_frame else {
-            return self.identity.map(|identity| (identity.started + timeout, Due::Mute));
-        };
-        let quiet = (last + limits::QUIET_TIME.max(timeout), Due::Quiet);
-        let next = match self.watch.asked {
-            None => (last + timeout, Due::Ask),
-            Some(asked) if self.watch.echo_due => (asked + limits::ECHO_TIME, Due::NoEcho),
-            Some(asked) => (asked + timeout, Due::Ask),
-        };
-        Some(if next.0 < quiet.0 { next } else { quiet })
-    }
-
-    fn silence_deadline(&self) -> Option<(Instant, Due)> {
-        let limit = self.settings.end_silence?;
-        let last = self.silence.last_speech?;
-        (!self.silence.resting && !self.silence.reported).then_some((last + limit, Due::CallerSilent))
+    fn watch_deadline(&self) -> Option<(Instant, Due)> {
+        let started = self.identity?.started;
+        let frames = self.watch.deadline(started, self.settings.media_timeout).map(|(at, due)| (at, Due::Frames(due)));
+        let silence = self.silence.deadline().map(|at| (at, Due::CallerSilent));
+        frames.into_iter().chain(silence).min_by_key(|(at, _)| *at)
     }
 
     fn act(&mut self, due: Due, out: &mut Vec<StreamOutput>) {
@@ -290,20 +243,16 @@ impl MediaStream {
                 out.push(StreamOutput::Log(Box::new(line)));
                 self.close(CloseCode::Policy, out);
             }
-            Due::Mute => self.trouble(Trouble::Mute, out),
-            Due::NoEcho => self.trouble(Trouble::Stalled, out),
-            Due::Quiet => self.trouble(Trouble::Quiet, out),
-            Due::Ask => {
-                (self.watch.asked, self.watch.echo_due) = (Some(self.now), self.watch.echoes);
+            Due::Frames(FrameDue::Mute) => self.trouble(Trouble::Mute, out),
+            Due::Frames(FrameDue::NoEcho) => self.trouble(Trouble::Stalled, out),
+            Due::Frames(FrameDue::Quiet) => self.trouble(Trouble::Quiet, out),
+            Due::Frames(FrameDue::Ask) => {
+                self.watch.ask(self.now);
                 self.send_mark(out);
             }
             Due::CallerSilent => {
-                let flowing = self.watch.last_frame.is_some_and(|last| self.now.since(last) <= limits::STREAM_FRESH);
-                if flowing {
-                    self.silence.reported = true;
+                if self.silence.is_over(self.watch.is_heard_within(limits::STREAM_FRESH, self.now)) {
                     out.push(StreamOutput::Report(StreamReport::CallerSilent(self.counts)));
-                } else {
-                    self.silence.resting = true;
                 }
             }
             Due::Linger => self.close(CloseCode::Normal, out),
@@ -311,7 +260,7 @@ impl MediaStream {
     }
 
     fn trouble(&mut self, trouble: Trouble, out: &mut Vec<StreamOutput>) {
-        self.watch.trouble = true;
+        self.watch.rest();
         out.push(StreamOutput::Report(StreamReport::Trouble(trouble, self.counts)));
     }
 
@@ -328,13 +277,14 @@ impl MediaStream {
             self.counts.out_of_order += 1;
         }
         self.last_chunk = chunk.or(self.last_chunk);
-        self.watch.last_frame = Some(now);
         if let Some(identity) = self.identity {
             self.counts.heard_until = now.since(identity.started);
         }
-        if self.settings.end_silence.is_some() {
-            self.listen(payload);
+        if let Some(limit) = self.settings.end_silence {
+            let paused = !self.watch.is_heard_within(self.settings.media_timeout, now);
+            self.silence.frame(payload, paused, limit, now);
         }
+        self.watch.frame(now);
         if self.settings.trace_frames || self.counts.frames == 1 {
             self.log_frame(payload.len(), out);
         }
@@ -345,24 +295,11 @@ impl MediaStream {
 
     /// A frame of a live stream: the first one is news, and so is the first after trouble.
     fn heard(&mut self, out: &mut Vec<StreamOutput>) {
-        (self.watch.asked, self.watch.echo_due) = (None, false);
-        let first = self.watch.marks == 0;
-        if first || self.watch.trouble {
-            self.watch.trouble = false;
+        if self.watch.heard() {
             out.push(StreamOutput::Report(StreamReport::Heard(self.counts)));
         }
-        if first {
+        if self.watch.has_asked_nothing() {
             self.send_mark(out);
-        }
-    }
-
-    fn listen(&mut self, payload: &str) {
-        let measure_anew = self.silence.last_speech.is_none() || self.silence.resting;
-        // A payload that is no base64 says nothing about the caller; the frame itself counts as one.
-        let speaks = audio::mean_square_of_base64(payload).is_ok_and(|loudness| self.silence.meter.hear(loudness));
-        if measure_anew || speaks {
-            self.silence.last_speech = Some(self.now);
-            self.silence.resting = false;
         }
     }
 
@@ -405,14 +342,10 @@ impl MediaStream {
     }
 
     fn mark(&mut self, stream: Option<StreamSid>, name: &str) {
-        if !self.is_ours(stream) {
-            return;
-        }
-        if let Some(number) = wire::mark_number(name).filter(|number| (1..=self.watch.marks).contains(number)) {
-            self.watch.echoes = true;
-            if number == self.watch.marks {
-                self.watch.echo_due = false;
-            }
+        if self.is_ours(stream)
+            && let Some(number) = wire::mark_number(name)
+        {
+            self.watch.echoed(number);
         }
     }
 
@@ -447,8 +380,7 @@ impl MediaStream {
     }
 
     fn challenged(&mut self, out: &mut Vec<StreamOutput>) {
-        let fresh = self.phase == Phase::Live
-            && self.watch.last_frame.is_some_and(|last| self.now.since(last) <= limits::STREAM_FRESH);
+        let fresh = self.phase == Phase::Live && self.watch.is_heard_within(limits::STREAM_FRESH, self.now);
         out.push(StreamOutput::Report(StreamReport::Challenged { fresh }));
         if !fresh {
             self.close(CloseCode::Normal, out);
@@ -458,8 +390,8 @@ impl MediaStream {
     /// S2: a mark needs a live stream, and only a live one calls this.
     fn send_mark(&mut self, out: &mut Vec<StreamOutput>) {
         if let Some(Identity { stream, .. }) = self.identity {
-            self.watch.marks = self.watch.marks.saturating_add(1);
-            out.push(StreamOutput::Send(Outbound::Mark { stream, number: self.watch.marks }.to_text()));
+            let number = self.watch.next_mark();
+            out.push(StreamOutput::Send(Outbound::Mark { stream, number }.to_text()));
         }
     }
 

@@ -72,15 +72,46 @@ fn a_payload_that_is_no_base64_is_a_frame_without_speech() {
 }
 
 #[test]
-fn missing_frames_say_nothing_about_the_caller() {
-    let mut run = Run::heard(StreamSettings { media_timeout: Duration::from_secs(60), ..listening() });
+fn a_pause_that_the_frame_watch_asks_about_starts_the_measure_anew() {
+    let mut run = Run::heard(listening());
     run.frames(0, 17_000);
     run.until(40_000);
-    assert_eq!(run.news(), [""; 0]);
+    assert_eq!(run.news(), ["23010 mark 2", "29020 mark 3", "35030 mark 4"]);
     run.frames(40_000, 60_020);
     assert_eq!(run.news(), [""; 0]);
     run.frames(60_020, 61_000);
     assert_eq!(run.news(), ["60030 silent"]);
+}
+
+#[test]
+fn nobody_is_said_goodbye_to_in_a_pause_between_frames() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 17_000);
+    run.until(22_000);
+    assert_eq!(run.news(), [""; 0]);
+    run.frames(22_000, 23_020);
+    assert_eq!(run.news(), [""; 0], "the caller has a second to be heard");
+    run.frames(23_020, 30_000);
+    assert_eq!(run.news(), ["23030 silent"]);
+}
+
+#[test]
+fn a_caller_heard_right_after_a_pause_goes_on() {
+    let mut run = Run::heard(listening());
+    run.frames(0, 17_000);
+    run.until(22_000);
+    run.loud_frames(22_000, limits::SPEECH_FRAMES_MIN);
+    run.frames(22_100, 42_060);
+    assert_eq!(run.news(), [""; 0]);
+}
+
+#[test]
+fn a_silent_caller_whose_frames_come_seconds_apart_is_reported_too() {
+    let mut run = Run::heard(listening());
+    for at in (3_000..=60_000).step_by(3_000) {
+        run.frame(at);
+    }
+    assert_eq!(run.news(), ["22010 silent"]);
 }
 
 #[test]
