@@ -11,6 +11,7 @@ use crate::switchboard::{FetchId, RequestId, StreamId};
 use crate::time::Instant;
 use crate::twiml::PublicHost;
 use crate::{limits, stream::Counts};
+use core::time::Duration;
 use fallback::Fallback;
 use phase::{Cause, Phase};
 use std::collections::BTreeSet;
@@ -215,17 +216,22 @@ impl Call {
         self.fallback.is_some()
     }
 
+    /// Whether nothing of it is under way any more and nothing can come of it.
+    pub(crate) fn is_done(&self) -> bool {
+        self.phase == Phase::Ended && self.link.is_none() && self.waiting.is_empty()
+    }
+
+    /// How long after the last word about it its entry stays (W10).
+    pub(crate) fn kept(&self) -> Duration {
+        if self.is_done() { limits::ENDED_KEPT } else { limits::SILENT_ENTRY }
+    }
+
     /// When the call wants [`crate::switchboard::Switchboard`] to look at it next.
     pub(crate) fn next_deadline(&self) -> Instant {
-        let retention = if self.phase == Phase::Ended && self.link.is_none() && self.waiting.is_empty() {
-            limits::ENDED_KEPT
-        } else {
-            limits::SILENT_ENTRY
-        };
         let watch = self.watch.map(|watch| watch.at);
         let fallback = self.fallback.as_ref().and_then(Fallback::deadline);
         let challenger = self.challenger.as_ref().map(|challenger| challenger.until);
-        let retention = self.heard_of + retention;
+        let retention = self.heard_of + self.kept();
         [watch, fallback, challenger, self.waiting_until].into_iter().flatten().fold(retention, Instant::min)
     }
 

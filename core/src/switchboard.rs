@@ -56,6 +56,8 @@ pub struct Switchboard {
     calls: Slab<Call>,
     by_sid: BTreeMap<CallSid, CallKey>,
     deadlines: BTreeSet<(Instant, CallKey)>,
+    /// Those of the deadlines at which a call that ended leaves memory.
+    ended: BTreeSet<(Instant, CallKey)>,
     requests: Slab<Request, RequestKind>,
     streams: Slab<Stream, StreamKind>,
     fetches: Slab<Fetch, FetchKind>,
@@ -107,6 +109,7 @@ impl Switchboard {
             calls: Slab::new(limits::CALLS_MAX),
             by_sid: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            ended: BTreeSet::new(),
             requests: Slab::new(limits::REQUESTS_MAX),
             streams: Slab::new(limits::STREAMS_MAX),
             fetches: Slab::new(limits::FETCHES_MAX),
@@ -216,13 +219,9 @@ impl Switchboard {
         Some(key)
     }
 
-    /// Makes room: the calls nearest to a deadline are those that ended and wait to be forgotten.
+    /// Makes room: the call that ended longest ago leaves before its time.
     fn forget_one_that_ended(&mut self) {
-        let ended =
-            self.deadlines.iter().take(limits::EXPIRIES_PER_TURN_MAX).map(|(_, key)| *key).find(|key| {
-                self.calls.get(*key).is_some_and(|call| call.phase == Phase::Ended && call.waiting.is_empty())
-            });
-        if let Some(key) = ended {
+        if let Some((_, key)) = self.ended.first().copied() {
             self.forget(key);
         }
     }
@@ -233,6 +232,7 @@ impl Switchboard {
             self.by_sid.remove(&call.sid);
             if let Some(at) = call.indexed {
                 self.deadlines.remove(&(at, key));
+                self.ended.remove(&(at, key));
             }
         }
     }
@@ -246,6 +246,10 @@ impl Switchboard {
         }
         if let Some(at) = call.indexed.replace(next) {
             self.deadlines.remove(&(at, key));
+            self.ended.remove(&(at, key));
+        }
+        if call.is_done() {
+            self.ended.insert((next, key));
         }
         self.deadlines.insert((next, key));
     }

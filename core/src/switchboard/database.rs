@@ -152,7 +152,7 @@ impl Database {
     /// Writes a new call's row before its webhook is answered (D1). Returns whether there is something to wait for;
     /// otherwise the facts wait with the others.
     pub(super) fn write_row(&mut self, call: CallKey, facts: Vec<Fact>, out: &mut Vec<Output>) -> bool {
-        if !self.is_up() || self.under_way.len() >= limits::STORE_COMMANDS_MAX {
+        if !self.takes_more() {
             for fact in facts {
                 self.add(fact, out);
             }
@@ -161,14 +161,20 @@ impl Database {
         self.send(UnderWay::Row(call, facts.clone()), StoreCommand::Facts(facts), limits::ROW_TIME, out)
     }
 
+    /// Whether a row, a claim or a release can be sent. Opening and the queue of facts always find room.
+    fn takes_more(&self) -> bool {
+        let reserved = limits::FACT_COMMANDS_MAX + 1;
+        self.is_up() && self.under_way.len() + reserved < limits::STORE_COMMANDS_MAX
+    }
+
     /// Asks for a claim (W5). Returns whether an answer will come.
     pub(super) fn claim(&mut self, call: CallKey, claim: Claim, out: &mut Vec<Output>) -> bool {
-        self.is_up() && self.send(UnderWay::Claim(call), StoreCommand::Claim(claim), limits::CLAIM_TIME, out)
+        self.takes_more() && self.send(UnderWay::Claim(call), StoreCommand::Claim(claim), limits::CLAIM_TIME, out)
     }
 
     /// Gives a claim back. Best effort: an unreleased claim expires by itself.
     pub(super) fn release(&mut self, command: StoreCommand, out: &mut Vec<Output>) {
-        if self.is_up() {
+        if self.takes_more() {
             self.send(UnderWay::Release, command, limits::STORE_TIME, out);
         }
     }
@@ -209,7 +215,7 @@ impl Database {
         }
         self.fact_commands += 1;
         let sent = self.send(UnderWay::Facts(batch.clone()), StoreCommand::Facts(batch), limits::STORE_TIME, out);
-        debug_assert!(sent, "fact commands are far fewer than all commands");
+        debug_assert!(sent, "room for the queue of facts is reserved");
         sent
     }
 

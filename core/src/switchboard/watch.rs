@@ -8,7 +8,6 @@ use super::{Output, Switchboard, log};
 use crate::call::fallback::{Fallback, Step};
 use crate::call::phase::{Cause, Phase};
 use crate::call::{CallKey, Watch, WatchKind};
-use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::store::{CallStatus, Claim, FallbackReason, StoreCommand};
 use crate::stream::{Counts, StreamCommand};
@@ -202,9 +201,7 @@ impl Switchboard {
     /// W10: an entry that ended, or was not heard of for hours, leaves memory.
     fn forget_if_old(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get(key) else { return };
-        let ended = call.phase == Phase::Ended && call.link.is_none() && call.waiting.is_empty();
-        let kept = if ended { limits::ENDED_KEPT } else { limits::SILENT_ENTRY };
-        if call.heard_of + kept > self.now.mono {
+        if call.heard_of + call.kept() > self.now.mono {
             return;
         }
         if let Some(link) = call.link {
