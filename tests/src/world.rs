@@ -34,6 +34,8 @@ pub const AUTH_TOKEN: &str = "virtual-auth-token";
 pub const HOST: &str = "calls.example.com";
 /// One way through the simulated network.
 pub const LATENCY: Duration = Duration::from_millis(10);
+/// The wall clock at the monotonic clock's zero.
+const STARTED: UnixMillis = UnixMillis(1_795_000_000_000);
 /// A run that takes more steps than this is stuck.
 const STEPS_MAX: usize = 2_000_000;
 
@@ -95,6 +97,8 @@ pub struct World {
     pub rest_log: Vec<(Instant, Method, String)>,
     /// Every log line.
     pub log: Vec<(Instant, LogLine)>,
+    /// By how many milliseconds the wall clock is off.
+    pub wall_clock_off: i64,
     /// Wakes every machine between any two events and repeats every answer to an effect: nothing may change (I2, I8).
     pub nuisance: bool,
     /// Answers to requests of [`World::request`].
@@ -147,7 +151,7 @@ impl World {
     }
 
     fn begin(settings: Settings, fault: DatabaseFault) -> Self {
-        let now = Now { mono: Instant::from_millis(1_000), unix: UnixMillis(1_795_000_000_000) };
+        let now = Now { mono: Instant::from_millis(1_000), unix: STARTED };
         let mut out = Vec::new();
         let switchboard = Switchboard::new(now, settings, &mut out);
         let mut world = Self {
@@ -159,6 +163,7 @@ impl World {
             rest_always: RestFault::None,
             rest_log: Vec::new(),
             log: Vec::new(),
+            wall_clock_off: 0,
             nuisance: false,
             answers: Vec::new(),
             ended: BTreeMap::new(),
@@ -307,11 +312,9 @@ impl World {
     }
 
     fn go_to(&mut self, at: Instant) {
-        let passed = at.since(self.now.mono);
         self.now.mono = self.now.mono.max(at);
-        self.now.unix = self.now.unix + passed;
-        // Milliseconds would lose what is shorter: the Unix time follows the monotonic one exactly.
-        self.now.unix = UnixMillis(1_795_000_000_000 + i64::try_from(self.now.mono.as_micros() / 1_000).unwrap_or(0));
+        let since_start = i64::try_from(self.now.mono.as_micros() / 1_000).expect("a few hours");
+        self.now.unix = UnixMillis(STARTED.0 + since_start + self.wall_clock_off);
     }
 
     fn send(&mut self, delay: Duration, event: InTransit) {

@@ -291,6 +291,27 @@ fn no_such_call_that_nothing_agrees_with_is_tried_once_more_and_then_said_aloud(
 }
 
 #[test]
+fn the_end_of_a_socket_that_we_closed_does_not_agree_with_no_such_call() {
+    let (mut world, caller, stream, socket) = mute([], NOT_FOUND);
+    world.run_for(limits::UNCONFIRMED_CLOSE + LATENCY * 2);
+    assert_eq!(world.socket(socket).closed, Some(1000));
+    let stopped = [("StreamEvent", "stream-stopped"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &stopped);
+    assert!(world.webhook(path::STREAM_ENDED, caller, &[]).contains("<Record"), "the caller is still there");
+}
+
+#[test]
+fn a_stop_before_a_later_document_does_not_agree_with_no_such_call() {
+    let mut world = World::new();
+    world.rest_next = [NOT_FOUND].into();
+    let faults = vec![StreamFault::StopAfter(seconds(1.0)), StreamFault::NeverStarts];
+    let call = world.call(Plan { faults, ..Plan::default() });
+    let ledger = world.run_to_the_end_of(call);
+    assert!(ledger.total(Heard::Recording) > Duration::ZERO, "{ledger}");
+    assert!(ledger.longest_dead_air() < limits::BRIDGE_TIME_RECONNECT + seconds(0.5), "{ledger}");
+}
+
+#[test]
 fn a_refused_token_is_followed_by_the_next_listed_one() {
     let both = format!("not-yet-active,{AUTH_TOKEN}");
     let mut world = World::with(settings(&[("TWILIO_AUTH_TOKEN", both.as_str())]));

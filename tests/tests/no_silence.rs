@@ -67,7 +67,9 @@ fn bound(fault: StreamFault, after: AfterFailure, rest: RestFault) -> Option<Dur
     let look_up = match rest {
         RestFault::Slow(time) => time,
         RestFault::AnswerLost => limits::REST_TIME,
-        _ => Duration::ZERO,
+        RestFault::None | RestFault::NotSent | RestFault::Refused(..) | RestFault::Found(_) | RestFault::Lost => {
+            Duration::ZERO
+        }
     };
     let silent = after == AfterFailure::Nothing;
     let only_rest = |time: Duration| works(rest).then_some(time);
@@ -269,7 +271,7 @@ fn play(script: &Script, nuisance: bool) -> World {
 /// script may cost it (a refusal 10 s, the next one 20 s, …).
 fn allowed(script: &Script, plan: &Plan) -> Duration {
     let quiet = plan.faults.iter().any(|fault| matches!(fault, StreamFault::QuietAfter(..)));
-    let base = if quiet { limits::QUIET_TIME } else { limits::START_TIME };
+    let base = if quiet { limits::QUIET_TIME } else { limits::BRIDGE_TIME };
     let rest: Duration = (1_u32..).zip(&script.rest).map(|(nth, _)| limits::CLAIM_OVERDUE * nth + seconds(6)).sum();
     let database = if script.database == DatabaseFault::None { Duration::ZERO } else { limits::ROW_TIME };
     base + rest + database + SLACK * 4

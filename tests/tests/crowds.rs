@@ -1,0 +1,186 @@
+//! Many calls at once, and what happens at each limit of the switchboard. Virtual time.
+
+use bytes::Bytes;
+use callwarden_core::far_end::{Heard, Plan, StreamFault};
+use callwarden_core::fetch::FetchResponse;
+use callwarden_core::http::{Headers, Request};
+use callwarden_core::limits;
+use callwarden_core::log::Event;
+use callwarden_core::path;
+use callwarden_core::switchboard::{FetchId, Input, Output, Switchboard};
+use callwarden_core::time::{Instant, Now, UnixMillis};
+use callwarden_tests::world::script::{Caller, get, signed, text};
+use callwarden_tests::world::{World, settings};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(millis: u64) -> Now {
+    Now { mono: Instant::from_millis(millis), unix: UnixMillis(1_795_000_000_000) }
+}
+
+/// A switchboard on its own whose database never answers, for crowds too large for the world.
+fn alone() -> Switchboard {
+    Switchboard::new(at(0), settings(&[]), &mut Vec::new())
+}
+
+/// Puts a request to it and gives back its outputs.
+fn ask(switchboard: &mut Switchboard, now: Now, request: Request) -> Vec<Output> {
+    let id = switchboard.admit().expect("room for a request");
+    let mut out = Vec::new();
+    switchboard.handle(now, Input::Request { id, request }, &mut out);
+    assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX);
+    out
+}
+
+fn answer(out: &[Output]) -> String {
+    let replies = out.iter().filter_map(|output| match output {
+        Output::Reply { response, .. } => Some(text(response).to_owned()),
+        Output::Upgrade { .. }
+        | Output::Fetch { .. }
+        | Output::Store { .. }
+        | Output::Command { .. }
+        | Output::Log(_) => None,
+    });
+    let replies: Vec<String> = replies.collect();
+    assert_eq!(replies.len(), 1, "one answer for one request");
+    replies.into_iter().next().unwrap_or_default()
+}
+
+fn announced(caller: Caller) -> Request {
+    signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")]))
+}
+
+#[test]
+fn three_hundred_calls_that_fall_back_at_once_are_all_fetched_within_their_time() {
+    let mut world = World::new();
+    let calls: Vec<usize> = (0..300).map(|_| world.call(Plan::with_fault(StreamFault::NeverStarts))).collect();
+    for call in calls {
+        let ledger = world.run_to_the_end_of(call);
+        assert!(ledger.total(Heard::Recording) > Duration::ZERO);
+        assert!(ledger.longest_silence() < SECOND * 8 + SECOND / 10, "{ledger}");
+    }
+    world.settle();
+}
+
+#[test]
+fn deadlines_are_worked_off_in_bounded_turns_and_the_rest_stays_due() {
+    let mut switchboard = alone();
+    let calls = 3 * limits::EXPIRIES_PER_TURN_MAX;
+    for number in 0..calls {
+        ask(&mut switchboard, at(1_000), announced(Caller::new(number as u128 + 1)));
+    }
+    let mut redirected = Vec::new();
+    while switchboard.next_timeout().is_some_and(|due| due <= at(9_000).mono) {
+        let mut out = Vec::new();
+        switchboard.handle_timeout(at(9_000), &mut out);
+        redirected.push(out.iter().filter(|output| matches!(output, Output::Fetch { .. })).count());
+    }
+    assert_eq!(redirected, [limits::EXPIRIES_PER_TURN_MAX; 3]);
+}
+
+/// Works off everything due at this moment and gives back the fetches it led to.
+fn fetches(switchboard: &mut Switchboard, now: Now) -> Vec<FetchId> {
+    let mut out = Vec::new();
+    while switchboard.next_timeout().is_some_and(|due| due <= now.mono) {
+        switchboard.handle_timeout(now, &mut out);
+    }
+    let ids = out.iter().filter_map(|output| match output {
+        Output::Fetch { id, .. } => Some(*id),
+        Output::Reply { .. }
+        | Output::Upgrade { .. }
+        | Output::Store { .. }
+        | Output::Command { .. }
+        | Output::Log(_) => None,
+    });
+    ids.collect()
+}
+
+#[test]
+fn more_fallbacks_than_requests_may_be_under_way_wait_for_the_next_free_one() {
+    let mut switchboard = alone();
+    for number in 1..=limits::FETCHES_MAX + 100 {
+        ask(&mut switchboard, at(1_000), announced(Caller::new(number as u128)));
+    }
+    let first = fetches(&mut switchboard, at(9_000));
+    assert_eq!(first.len(), limits::FETCHES_MAX);
+    for id in first.into_iter().take(100) {
+        let result = Ok(FetchResponse { status: 200, headers: Headers::default(), body: Bytes::new() });
+        switchboard.handle(at(9_001), Input::Fetched { id, result }, &mut Vec::new());
+    }
+    let wait = u64::try_from(limits::NO_ROOM_WAIT.as_millis()).expect("milliseconds");
+    assert_eq!(fetches(&mut switchboard, at(9_000 + wait)).len(), 100);
+}
+
+#[test]
+fn a_memory_full_of_live_calls_answers_with_the_recording_and_one_that_ended_makes_room() {
+    let mut switchboard = alone();
+    for number in 1..=limits::CALLS_MAX {
+        ask(&mut switchboard, at(1_000), announced(Caller::new(number as u128)));
+    }
+    assert_eq!(switchboard.gauges().calls, limits::CALLS_MAX);
+    let late = Caller::new(u128::MAX);
+    let document = answer(&ask(&mut switchboard, at(1_001), announced(late)));
+    assert!(document.contains("<Record") && !document.contains("<Connect"), "{document}");
+    assert_eq!(switchboard.gauges().calls, limits::CALLS_MAX, "it is not watched");
+
+    let over = signed(path::CALL_STATUS, &Caller::new(7).form(&[("CallStatus", "completed")]));
+    ask(&mut switchboard, at(1_002), over);
+    let document = answer(&ask(&mut switchboard, at(1_003), announced(late)));
+    assert!(document.contains("<Connect"), "{document}");
+    assert_eq!(switchboard.gauges().calls, limits::CALLS_MAX);
+}
+
+#[test]
+fn more_repeats_of_a_webhook_than_may_wait_are_answered_at_once() {
+    let mut world = World::new();
+    world.database.latency = SECOND / 2;
+    let request = announced(Caller::new(1));
+    let places: Vec<usize> = (0..=limits::WAITERS_PER_CALL_MAX).map(|_| world.request(request.clone())).collect();
+    world.run_for(Duration::ZERO);
+    let answered = places.iter().filter(|place| world.answers[**place].is_some()).count();
+    assert_eq!(answered, 1);
+    for place in places {
+        assert!(text(&world.answer(place)).contains("<Connect"));
+    }
+    assert_eq!(world.logged(Event::IncomingCall).len(), 1);
+}
+
+#[test]
+fn more_requests_than_may_wait_are_not_admitted() {
+    let mut switchboard = alone();
+    let admitted: Vec<_> = (0..limits::REQUESTS_MAX).map(|_| switchboard.admit().expect("room")).collect();
+    assert!(switchboard.admit().is_err());
+    let mut out = Vec::new();
+    switchboard.handle(at(0), Input::Request { id: admitted[0], request: get(path::HEALTHZ) }, &mut out);
+    assert!(switchboard.admit().is_ok(), "an answer makes room");
+}
+
+#[test]
+fn more_sockets_than_may_be_open_are_refused() {
+    let mut switchboard = alone();
+    let mut request = get(path::MEDIA);
+    request.headers.push("connection", "Upgrade");
+    request.headers.push("upgrade", "websocket");
+    for _ in 0..limits::STREAMS_MAX {
+        let out = ask(&mut switchboard, at(0), request.clone());
+        assert!(out.iter().any(|output| matches!(output, Output::Upgrade { .. })));
+    }
+    assert_eq!(answer(&ask(&mut switchboard, at(0), request)), "too many open streams\n");
+}
+
+#[test]
+fn more_rows_than_may_be_at_the_database_wait_for_their_turn_and_nobody_waits_for_them() {
+    let mut world = World::new();
+    world.database.latency = SECOND * 3 / 4;
+    let calls = limits::STORE_COMMANDS_MAX as u128 + 50;
+    for number in 1..=calls {
+        world.request(announced(Caller::new(number)));
+    }
+    world.run_for(Duration::ZERO);
+    let answered = world.answers.iter().flatten().count();
+    assert!((50..60).contains(&answered), "{answered} are answered without waiting");
+    world.run_for(SECOND * 5);
+    assert_eq!(world.answers.iter().flatten().count() as u128, calls);
+    assert!((1..=calls).all(|number| world.database.status(Caller::new(number).call).is_some()));
+}
