@@ -11,6 +11,7 @@ use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_core::signature::sign;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A frame of a call is this much sound.
@@ -70,6 +71,26 @@ pub async fn announce(server: &Server, call: CallSid) -> String {
     let token = token.split('"').next().expect("a quote").to_owned();
     server.keep_secret(&token);
     token
+}
+
+/// Ends every call that the server's log names, and the tests' first ones, which may have told of themselves without a
+/// line; then the server with SIGTERM, which it must obey having nothing left. Gives its log.
+///
+/// # Panics
+/// When it is not done, and as [`Server::ended`].
+pub async fn stop_server(server: Server) -> Vec<serde_json::Value> {
+    let mut client = server.connect().await;
+    let calls: BTreeSet<_> = server.calls().into_iter().chain((1..=10).map(CallSid::from_number)).collect();
+    for call in calls {
+        let body = form(call, &[("CallStatus", "completed")]);
+        client.send(&webhook(path::CALL_STATUS, body.as_bytes())).await.expect("open");
+        assert_eq!(client.answer().await.expect("an answer").status, 204);
+    }
+    server.signal("TERM");
+    let (code, lines) = server.ended();
+    let last = lines.last().expect("a line");
+    assert_eq!((code, &last["message"], &last["detail"]), (Some(0), &"APP_STOP".into(), &"drained".into()));
+    lines
 }
 
 /// The `start` of a stream that claims a call.

@@ -3,7 +3,9 @@
 //! The binary's path is the caller's to give: cargo tells it (`CARGO_BIN_EXE_…`) to the tests of the crate that builds it.
 
 use crate::http::{PATIENCE, RawClient};
+use callwarden_core::sid::CallSid;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,7 +75,6 @@ impl Server {
             // Its callers are silent, and not every test announces one to stream.
             .env("END_SILENCE", "0")
             .env("STREAM_START_TIMEOUT", "60s")
-            .env("DRAIN_SECONDS", "200ms")
             .env("RUST_LOG", "debug")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -172,6 +173,16 @@ impl Server {
         }
     }
 
+    /// Every call that its log names.
+    ///
+    /// # Panics
+    /// As [`Self::lines`].
+    #[must_use]
+    pub fn calls(&self) -> BTreeSet<CallSid> {
+        let calls = self.lines();
+        calls.iter().filter_map(|line| line["call_sid"].as_str()?.parse().ok()).collect()
+    }
+
     /// Sends it a signal, by its short name.
     ///
     /// # Panics
@@ -198,17 +209,6 @@ impl Server {
         let code = self.child.wait().expect("a child").code();
         self.check_log();
         (code, self.lines())
-    }
-
-    /// Ends it with SIGTERM, which it must obey; otherwise as [`Self::ended`].
-    ///
-    /// # Panics
-    /// When it does not exit with 0.
-    pub fn stop(self) -> Vec<Value> {
-        self.signal("TERM");
-        let (code, lines) = self.ended();
-        assert_eq!(code, Some(0));
-        lines
     }
 
     fn check_log(&self) {

@@ -3,7 +3,7 @@
 use crate::{page, server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::CallSid;
-use callwarden_tests::caller::{form, tell};
+use callwarden_tests::caller::{form, stop_server, tell};
 use callwarden_tests::database::TestDatabase;
 use callwarden_tests::http::soon;
 use callwarden_tests::postgres::Cluster;
@@ -65,7 +65,7 @@ fn the_row_of_a_new_call_is_committed_before_its_answer() {
             let row = ["status", "source", "from_number", "direction"].map(|name| row[name].as_str());
             assert_eq!(row, ["ringing", "stream", FROM, "inbound"]);
         }
-        server.stop();
+        stop_server(server).await;
     });
 }
 
@@ -91,7 +91,7 @@ fn a_server_starts_and_answers_without_its_database_and_the_rows_follow() {
         server.wait_for_line("DB_REPLAYED", |_| true);
         let errors = server.settled_lines("DB_ERROR", |line| line["level"] == "ERROR").await;
         assert_eq!(errors.len(), 1, "an outage is one line: {errors:?}");
-        server.stop();
+        stop_server(server).await;
     });
 }
 
@@ -120,7 +120,7 @@ fn a_database_that_is_restarted_under_load_loses_no_row() {
             }
         })
         .await;
-        server.stop();
+        stop_server(server).await;
     });
 }
 
@@ -146,7 +146,7 @@ fn a_database_that_hangs_holds_one_webhook_for_a_second_and_then_none() {
         drop(frozen);
         until_ready_is(&server, 200).await;
         until_written(&database, &numbered(1..=6)).await;
-        server.stop();
+        stop_server(server).await;
     });
 }
 
@@ -167,6 +167,6 @@ fn a_locked_table_holds_a_webhook_no_longer_than_its_time() {
         holder.execute("ROLLBACK").await.expect("released");
         until_ready_is(&server, 200).await;
         until_written(&database, &numbered(1..=3)).await;
-        server.stop();
+        stop_server(server).await;
     });
 }

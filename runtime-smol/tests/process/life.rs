@@ -3,7 +3,7 @@
 use crate::{server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
-use callwarden_tests::caller::{announce, form, media, stop, stream, tell, webhook};
+use callwarden_tests::caller::{announce, form, media, stop, stop_server, stream, tell, webhook};
 use callwarden_tests::database::TestDatabase;
 use callwarden_tests::http::soon;
 use callwarden_tests::websocket::handshake;
@@ -98,7 +98,7 @@ fn what_was_answered_survives_a_kill() {
         assert_eq!(first.ended().0, None);
         let second = server(&[("DATABASE_URL", &database.url())]);
         announce(&second, call(21)).await;
-        second.stop();
+        stop_server(second).await;
         assert_eq!(database.rows("call_log").await.len(), 21);
     });
 }
@@ -139,6 +139,6 @@ fn a_call_that_never_streams_is_moved_over_rest_and_no_foreign_runtime_starts_fo
         assert!(names.iter().any(|name| name.starts_with("worker-1")), "{names:?}");
         assert!(!names.iter().any(|name| name.contains("async-std") || name.contains("tokio")), "{names:?}");
         tell(&server, path::CALL_STATUS, &form(call(1), &[("CallStatus", "completed")])).await;
-        server.stop();
+        stop_server(server).await;
     });
 }

@@ -8,7 +8,7 @@ mod sockets;
 mod webhooks;
 
 use callwarden_core::path;
-use callwarden_tests::caller::Healthy;
+use callwarden_tests::caller::{Healthy, stop_server};
 use callwarden_tests::http::{RawAnswer, soon};
 use callwarden_tests::process::Server;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn beside_a_healthy_stream(test: impl AsyncFnOnce(&Server, &Healthy)) {
         let healthy = Healthy::start(&server).await;
         test(&server, &healthy).await;
         healthy.finish(&server).await;
-        server.stop();
+        stop_server(server).await;
     });
 }
 

@@ -102,7 +102,7 @@ fn only_the_form_that_was_signed_is_believed_whatever_its_content_type() {
         let form_kind = "Content-Type: application/x-www-form-urlencoded";
         for (kind, status) in [
             ("Content-Type: APPLICATION/X-WWW-FORM-URLENCODED; charset=UTF-8", 204),
-            ("X-No-Content-Type: 1", 204),
+            ("X-No-Content-Type: 1", 403),
             ("Content-Type: application/json", 403),
             ("Content-Type: text/plain", 403),
             ("Content-Type: multipart/form-data; boundary=x", 403),
@@ -111,7 +111,7 @@ fn only_the_form_that_was_signed_is_believed_whatever_its_content_type() {
             let request = String::from_utf8(webhook(path::CALL_STATUS, body.as_bytes())).expect("UTF-8");
             assert_eq!(ask(server, request.replace(form_kind, kind).as_bytes()).await.status, status, "{kind}");
         }
-        assert_eq!(server.settled_lines("SIGNATURE_REJECTED", |line| line["reason"] == "wrong").await.len(), 4);
+        assert_eq!(server.settled_lines("SIGNATURE_REJECTED", |line| line["reason"] == "wrong").await.len(), 5);
     });
 }
 
