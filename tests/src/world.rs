@@ -99,7 +99,7 @@ pub struct World {
     pub log: Vec<(Instant, LogLine)>,
     /// By how many milliseconds the wall clock is off.
     pub wall_clock_off: i64,
-    /// Wakes every machine between any two events and repeats every answer to an effect: nothing may change (I2, I8).
+    /// Wakes every machine between any two events and repeats every answer to an effect: nothing may change (I2, I4, I8).
     pub nuisance: bool,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
@@ -294,19 +294,18 @@ impl World {
         self.perform(out);
     }
 
-    /// Wakes every machine though none asked for it.
+    /// Wakes every machine though none asked for it, once now and once by clocks that went back.
     fn wake_everything(&mut self, at: Instant) {
         self.go_to(at);
-        let now = self.now;
-        let mut out = Vec::new();
-        self.switchboard.handle_timeout(now, &mut out);
-        let mut heard = Vec::new();
-        for socket in self.sockets.values_mut().filter(|socket| !socket.frozen) {
-            socket.machine.handle_timeout(now.mono, &mut heard);
-        }
-        let mut far = Vec::new();
-        for call in &mut self.calls {
-            call.handle_timeout(now, &mut far);
+        let (mut out, mut heard, mut far) = (Vec::new(), Vec::new(), Vec::new());
+        for now in [self.now, Now::default()] {
+            self.switchboard.handle_timeout(now, &mut out);
+            for socket in self.sockets.values_mut().filter(|socket| !socket.frozen) {
+                socket.machine.handle_timeout(now.mono, &mut heard);
+            }
+            for call in &mut self.calls {
+                call.handle_timeout(now, &mut far);
+            }
         }
         assert!(out.is_empty() && heard.is_empty() && far.is_empty(), "I8: {out:?} {heard:?} {far:?}");
     }

@@ -1,4 +1,4 @@
-//! I11: no caller is left in silence, told by the far end's ledger; and I2, I5, I8 and I10 beside it. Virtual time.
+//! I11: no caller is left in silence, told by the far end's ledger; and I2, I4, I5, I8 and I10 beside it. Virtual time.
 //!
 //! The bounds are those of the documentation, from the answer on: no `start` 8 s; mute 6 s after `start`; stalled 8 s;
 //! quiet 30 s; healthy `END_SILENCE`; after a lost socket 8 s. Where REST fails, an open socket leads to the recording
@@ -302,7 +302,7 @@ proptest! {
     }
 
     #[test]
-    fn repeated_answers_and_needless_wake_ups_change_nothing(script in script()) {
+    fn repeated_answers_needless_wake_ups_and_clocks_that_go_back_change_nothing(script in script()) {
         let (plain, disturbed) = (play(&script, false), play(&script, true));
         prop_assert!(plain.log == disturbed.log, "{:#?}", script);
         prop_assert!(plain.log == play(&script, false).log, "the same script gives the same log (I10)");

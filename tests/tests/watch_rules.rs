@@ -71,6 +71,16 @@ fn a_stalled_call_is_asked_by_mark_first_and_redirected_when_no_echo_comes() {
 }
 
 #[test]
+fn a_stalled_call_whose_frames_come_back_while_it_is_asked_goes_on() {
+    let fault = StreamFault::StallAfter(seconds(3.0), Some(seconds(7.8)));
+    let mut world = World::new();
+    let hangs_up = HangUp::Answered(seconds(30.0));
+    let call = world.call(Plan { faults: vec![fault], speaks: seconds(60.0), hangs_up, ..loud() });
+    assert_eq!(world.run_to_the_end_of(call).ended.map(|(_, by)| by), Some(EndedBy::Caller));
+    assert!(world.lines(call, Event::WatchdogRedirect).is_empty() && world.rest_log.is_empty());
+}
+
+#[test]
 fn a_quiet_call_that_echoes_is_left_alone_for_thirty_seconds() {
     let (world, call, at) = fallen_back(Plan::with_fault(StreamFault::QuietAfter(seconds(3.0), None)));
     let quiet = world.ledger(call).spans.iter().find(|span| span.heard == Heard::Streaming).expect("speech").to;
