@@ -90,6 +90,23 @@ fn a_database_that_goes_down_and_comes_back_gets_every_fact_and_it_is_said_once(
 }
 
 #[test]
+fn the_end_of_an_outage_is_said_though_new_calls_never_stop_coming() {
+    let mut world = World::new();
+    world.database.latency = SECOND / 10;
+    let mut number = 0;
+    for fault in [DatabaseFault::None, DatabaseFault::Refuses, DatabaseFault::None] {
+        world.database.fault = fault;
+        for _ in 0..200 {
+            number += 1;
+            world.request(signed(path::INCOMING_CALL, &Caller::new(number).form(&[("CallStatus", "ringing")])));
+            world.run_for(SECOND / 40);
+        }
+    }
+    assert!(world.switchboard.gauges().unwritten_facts > 0, "rows are always under way");
+    assert_eq!(said(&world), OUTAGE);
+}
+
+#[test]
 fn a_call_falls_back_without_the_database_as_fast_as_with_it() {
     for (fault, extra) in [(DatabaseFault::Refuses, Duration::ZERO), (DatabaseFault::Hangs, limits::CLAIM_TIME)] {
         let mut world = World::new();

@@ -48,6 +48,15 @@ enum UnderWay {
     Release,
 }
 
+/// A command under way.
+#[derive(Debug)]
+struct Sent {
+    work: UnderWay,
+    /// How often the database had fallen when it left. What was sent before the last fall proves nothing about now: a
+    /// late success does not end an outage, and eight failures at once are one.
+    falls: u32,
+}
+
 /// The queue and the state.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -56,7 +65,8 @@ pub(super) struct Database {
     waiting: VecDeque<Fact>,
     /// Facts of a batch the database refused, sent one by one to find the bad one.
     suspects: VecDeque<Fact>,
-    under_way: Slab<UnderWay, StoreKind>,
+    under_way: Slab<Sent, StoreKind>,
+    falls: u32,
     fact_commands: usize,
     retry: Option<(Instant, Duration)>,
     dropped: u64,
@@ -72,6 +82,7 @@ impl Database {
             waiting: VecDeque::new(),
             suspects: VecDeque::new(),
             under_way: Slab::new(limits::STORE_COMMANDS_MAX),
+            falls: 0,
             fact_commands: 0,
             retry: None,
             dropped: 0,
@@ -91,7 +102,7 @@ impl Database {
 
     /// Facts that are not in the database yet.
     pub(super) fn unwritten(&self) -> usize {
-        let under_way = self.under_way.iter().map(|(_, work)| match work {
+        let under_way = self.under_way.iter().map(|(_, sent)| match &sent.work {
             UnderWay::Facts(facts) | UnderWay::Row(_, facts) => facts.len(),
             UnderWay::Open | UnderWay::Claim(_) | UnderWay::Release => 0,
         });
@@ -181,7 +192,9 @@ impl Database {
 
     /// The database let a webhook wait too long: it is not waited for again until it answers something (D1).
     pub(super) fn was_too_slow(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.fell(now, "no answer within the time of a webhook", out);
+        if self.is_up() {
+            self.fell(now, "no answer within the time of a webhook", out);
+        }
     }
 
     /// Sends what waits, as far as there is room; while the database is down, one batch when it is time to try.
@@ -202,7 +215,7 @@ impl Database {
     }
 
     fn is_opening(&self) -> bool {
-        self.under_way.iter().any(|(_, work)| matches!(work, UnderWay::Open))
+        self.under_way.iter().any(|(_, sent)| matches!(sent.work, UnderWay::Open))
     }
 
     fn send_batch(&mut self, out: &mut Vec<Output>) -> bool {
@@ -220,7 +233,7 @@ impl Database {
     }
 
     fn send(&mut self, work: UnderWay, command: StoreCommand, timeout: Duration, out: &mut Vec<Output>) -> bool {
-        let Ok(id) = self.under_way.insert(work) else { return false };
+        let Ok(id) = self.under_way.insert(Sent { work, falls: self.falls }) else { return false };
         out.push(Output::Store { id, command, timeout });
         true
     }
@@ -239,13 +252,24 @@ impl Database {
         result: Result<StoreAnswer, StoreError>,
         out: &mut Vec<Output>,
     ) -> Finished {
-        let Some(work) = self.under_way.remove(id) else { return Finished::Nothing };
+        let Some(Sent { work, falls }) = self.under_way.remove(id) else { return Finished::Nothing };
+        let news = falls == self.falls;
         if let UnderWay::Facts(_) = work {
             self.fact_commands -= 1;
         }
         match result {
-            Ok(answer) => self.succeeded(work, answer, out),
-            Err(StoreError::Unavailable(cause)) => self.failed(now, work, &cause, out),
+            Ok(answer) => {
+                if news {
+                    (self.state, self.retry) = (State::Up, None);
+                }
+                self.succeeded(work, answer, out)
+            }
+            Err(StoreError::Unavailable(cause)) => {
+                if news {
+                    self.fell(now, &cause, out);
+                }
+                self.failed(work, out)
+            }
             Err(StoreError::Refused(cause)) => self.refused(now, work, &cause, out),
         }
     }
@@ -254,9 +278,9 @@ impl Database {
         if let UnderWay::Open = work {
             self.opened = true;
         }
-        self.state = State::Up;
-        self.retry = None;
-        if self.announced && self.unwritten() == 0 {
+        // On a busy process something is always under way; what waited is not, once nothing waits any more.
+        let caught_up = self.is_up() && self.waiting.is_empty() && self.suspects.is_empty();
+        if self.announced && caught_up {
             self.announced = false;
             out.push(Output::Log(Box::new(LogLine::new(Level::Info, Event::DbReplayed))));
         }
@@ -268,8 +292,7 @@ impl Database {
         }
     }
 
-    fn failed(&mut self, now: Instant, work: UnderWay, cause: &str, out: &mut Vec<Output>) -> Finished {
-        self.fell(now, cause, out);
+    fn failed(&mut self, work: UnderWay, out: &mut Vec<Output>) -> Finished {
         match work {
             UnderWay::Facts(facts) => {
                 self.wait_again(facts, out);
@@ -335,6 +358,7 @@ impl Database {
     }
 
     fn fell(&mut self, now: Instant, cause: &str, out: &mut Vec<Output>) {
+        self.falls = self.falls.wrapping_add(1);
         let wait = self.retry.map_or(limits::STORE_RETRY_MIN, |(_, wait)| (wait * 2).min(limits::STORE_RETRY_MAX));
         self.retry = Some((now + wait, wait));
         let news = match &self.state {
