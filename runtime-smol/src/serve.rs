@@ -177,11 +177,20 @@ impl Running {
     }
 
     async fn drain_within(&mut self, limit: Duration) -> Option<Finish> {
+        let finish = within(limit, self.drained()).await;
+        self.close_gate().await;
+        match finish {
+            // The last requests came after that: what they told is acknowledged, so it has to be written too.
+            Some(Finish::Drained) => within(limits::STORE_TIME, self.drained()).await,
+            Some(Finish::Panicked(_)) | None => finish,
+        }
+    }
+
+    /// Tells the switchboard to drain, or once more, and waits for its word.
+    async fn drained(&self) -> Finish {
         // A switchboard that is gone says so in `finish`.
         self.inbox.send(Message::Drain).await.ok();
-        let finish = within(limit, self.finished()).await;
-        self.close_gate().await;
-        finish
+        self.finished().await
     }
 
     /// Accepts nothing more and lets requests under way be answered.

@@ -97,6 +97,7 @@ fn what_was_answered_survives_a_kill() {
         first.signal("KILL");
         assert_eq!(first.ended().0, None);
         let second = server(&[("DATABASE_URL", &database.url())]);
+        until_ready_is(&second, 200).await;
         announce(&second, call(21)).await;
         stop_server(second).await;
         assert_eq!(database.rows("call_log").await.len(), 21);
@@ -140,5 +141,34 @@ fn a_call_that_never_streams_is_moved_over_rest_and_no_foreign_runtime_starts_fo
         assert!(!names.iter().any(|name| name.contains("async-std") || name.contains("tokio")), "{names:?}");
         tell(&server, path::CALL_STATUS, &form(call(1), &[("CallStatus", "completed")])).await;
         stop_server(server).await;
+    });
+}
+
+#[test]
+fn a_webhook_under_way_at_a_signal_is_answered_and_written() {
+    smol::block_on(async {
+        let database = TestDatabase::sqlite();
+        let server = server(&[("DATABASE_URL", &database.url())]);
+        until_ready_is(&server, 200).await;
+        let request = webhook(path::CALL_STATUS, form(call(1), &[("CallStatus", "completed")]).as_bytes());
+        let (most, rest) = request.split_at(request.len() - 1);
+        let mut client = server.connect().await;
+        client.send(most).await.expect("open");
+        // Its head is there before anything that is answered later.
+        until_ready_is(&server, 200).await;
+        server.signal("TERM");
+        soon("the listener to close", async {
+            while std::net::TcpStream::connect(server.address()).is_ok() {
+                smol::Timer::after(std::time::Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        client.send(rest).await.expect("open");
+        assert_eq!(client.answer().await.expect("an answer").status, 204);
+        drop(client);
+        assert_eq!(server.ended().0, Some(0));
+        let rows = database.rows("call_log").await;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0]["status"], "completed");
     });
 }
