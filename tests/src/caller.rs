@@ -79,6 +79,7 @@ pub async fn announce(server: &Server, call: CallSid) -> String {
 /// # Panics
 /// When it is not done, and as [`Server::ended`].
 pub async fn stop_server(server: Server) -> Vec<serde_json::Value> {
+    server.settle().await;
     let mut client = server.connect().await;
     let calls: BTreeSet<_> = server.calls().into_iter().chain((1..=10).map(CallSid::from_number)).collect();
     for call in calls {

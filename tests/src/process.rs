@@ -119,18 +119,26 @@ impl Server {
         RawClient::connect(self.address).await.expect("it listens")
     }
 
-    /// The lines of an event that fit, once all that was answered so far is logged: an answer leaves before its lines.
+    /// The lines of an event that fit, once all that was answered so far is logged.
+    ///
+    /// # Panics
+    /// As [`Self::settle`].
+    pub async fn settled_lines(&self, event: &str, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.settle().await;
+        self.lines_of(event, fits)
+    }
+
+    /// Waits until all that was answered so far is logged: an answer leaves before its lines.
     ///
     /// # Panics
     /// As [`Self::lines`], and when the server does not answer.
-    pub async fn settled_lines(&self, event: &str, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub async fn settle(&self) {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let path = format!("/settled/{}", ASKED.fetch_add(1, Ordering::Relaxed));
         let mut client = self.connect().await;
         client.send(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.expect("open");
         client.answer().await.expect("an answer");
         self.wait_for_line("RES", |line| line["path"] == path.as_str());
-        self.lines_of(event, fits)
     }
 
     /// From now on this may not stand in the log.
