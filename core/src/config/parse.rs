@@ -250,8 +250,9 @@ impl Reader {
         let sid = sid.and_then(|text| {
             let sid = text.parse::<AccountSid>().ok();
             if sid.is_none() {
-                let wrong = format!("{} is not an account SID", shown(&text));
-                self.problem(SID, wrong, "write AC and 32 hexadecimal digits, as Twilio's console shows it");
+                // Not shown: the two are easily exchanged, and then this is the token.
+                let instead = "write AC and 32 hexadecimal digits, as Twilio's console shows it";
+                self.problem(SID, "the value is not an account SID", instead);
             }
             sid
         });
