@@ -3,6 +3,9 @@
 //! The binary's path is the caller's to give: cargo tells it (`CARGO_BIN_EXE_…`) to the tests of the crate that builds it.
 
 use crate::http::{PATIENCE, RawClient};
+use callwarden_core::config::TwilioAccount;
+use callwarden_core::rest;
+use callwarden_core::secret::Secret;
 use callwarden_core::sid::CallSid;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -84,7 +87,10 @@ impl Server {
         let log = Arc::new(Log::default());
         let (stderr, reader) = (child.stderr.take().expect("piped"), Arc::clone(&log));
         std::thread::spawn(move || reader.read(stderr));
-        let secrets = [FROM, FROM.trim_start_matches('+'), AUTH_TOKEN, QUERY_WORD].map(str::to_owned).into();
+        let account =
+            TwilioAccount { sid: ACCOUNT.parse().expect("an account"), auth_tokens: vec![Secret::new(AUTH_TOKEN)] };
+        let authorization = rest::authorization(&account, 0).expect("a token").expose().to_owned();
+        let secrets = [FROM.trim_start_matches('+'), AUTH_TOKEN, &authorization, QUERY_WORD].map(str::to_owned).into();
         let nowhere = SocketAddr::from(([0; 4], 0));
         let mut server = Self { child, log, address: nowhere, directory, secrets: Mutex::new(secrets) };
         let started = server.wait_for_line("APP_START", |line| line["level"] == "INFO");
