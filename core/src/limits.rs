@@ -24,8 +24,8 @@ pub const BODY_TIME: Duration = Duration::from_secs(5);
 pub const IDLE_TIME: Duration = Duration::from_secs(60);
 /// A client that does not take an answer within this is cut.
 pub const WRITE_TIME: Duration = Duration::from_secs(10);
-/// After an answer that ends a connection its input is read away for this long: closed earlier, the unread bytes would
-/// reset the connection and the client would lose the answer.
+/// After an answer or a close frame that ends a connection its input is read away for this long: closed earlier, the
+/// unread bytes would reset the connection and the client would lose what was said last.
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 /// A listener that cannot accept (no descriptors left) is tried again after this.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -20,10 +20,11 @@ use callwarden_core::time::Alarm;
 use futures_util::{FutureExt, SinkExt};
 use smol::Timer;
 use smol::channel::{Receiver, Sender, TrySendError};
-use smol::future::or;
-use smol::io::{AsyncRead, AsyncWrite};
+use smol::future::{or, yield_now};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::time::Duration;
 
 /// An accepted stream before, while and after it has a socket. Whatever becomes of it, dropping it reports its end to
 /// the switchboard, once and last.
@@ -151,7 +152,8 @@ fn last_reports(machine: &mut MediaStream, clock: Clock, how: &Ended) -> impl It
     reports.into_iter()
 }
 
-/// Lets the last close frame out: the answer to the peer's, or ours that says why we leave.
+/// Lets the last close frame out: the answer to the peer's, or ours that says why we leave. Then ends our half and reads
+/// the peer's away: closed earlier, its unread bytes would reset the connection, and it would lose the frame.
 async fn finish_closing<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
     let why = CloseFrame { code: CloseCode::Error, reason: Utf8Bytes::default() };
     let closed = async {
@@ -159,10 +161,22 @@ async fn finish_closing<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocke
         socket.start_send_unpin(Message::Close(Some(why))).ok();
         socket.flush().await.ok();
     };
-    or(closed, async {
-        Timer::after(limits::CLOSE_TIME).await;
-    })
-    .await;
+    or(closed, pause(limits::CLOSE_TIME)).await;
+    let stream = socket.get_mut();
+    let read_away = async {
+        let mut rest = vec![0; limits::SOCKET_READ_BYTES];
+        let mut open = stream.close().await.is_ok();
+        while open {
+            open = matches!(stream.read(&mut rest).await, Ok(1..));
+            // A peer that sends faster than this reads would hold the thread until the deadline.
+            yield_now().await;
+        }
+    };
+    or(read_away, pause(limits::LINGER_TIME)).await;
+}
+
+async fn pause(time: Duration) {
+    Timer::after(time).await;
 }
 
 #[cfg(test)]

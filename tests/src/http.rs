@@ -277,6 +277,19 @@ impl RawClient {
         assert_eq!(self.received.drain(..bytes.len()).collect::<Vec<_>>(), bytes);
     }
 
+    /// Reads to the end of the connection, whatever still comes.
+    ///
+    /// # Errors
+    /// When it is reset instead, so that what was sent last may be lost.
+    ///
+    /// # Panics
+    /// When neither comes.
+    pub async fn end(mut self) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        while soon("the end of the connection", self.stream.read(&mut buffer)).await? > 0 {}
+        Ok(())
+    }
+
     /// Reads to the end of the connection, and gives what still came.
     ///
     /// # Panics

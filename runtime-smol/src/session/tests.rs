@@ -14,7 +14,6 @@ use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 type Socket = WebSocketStream<Async<UnixStream>>;
 
@@ -247,7 +246,7 @@ impl AsyncWrite for Broken {
     }
 
     fn poll_close(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
     }
 }
 

@@ -150,6 +150,24 @@ fn frames_that_break_the_protocol_close_with_its_code() {
 }
 
 #[test]
+fn a_peer_that_still_sends_is_told_and_not_reset() {
+    beside_a_healthy_stream(async |server, healthy| {
+        let more = message(Opcode::Text, &vec![b'x'; 16 * 1024]).repeat(64);
+        for (bytes, code) in [
+            (message(Opcode::Text, &vec![b'x'; 2 * 1024 * 1024]), 1009),
+            ([&b"\x81\x05hello"[..], &more].concat(), 1002),
+        ] {
+            let mut socket = open(server).await;
+            socket.raw.send(&bytes).await.expect("the server reads it away");
+            assert_eq!(socket.closed_with().await, Some(code));
+            socket.raw.half_close().expect("open");
+            socket.raw.end().await.expect("an orderly end");
+        }
+        healthy.beat().await;
+    });
+}
+
+#[test]
 fn text_that_is_no_json_is_named_once_and_a_hundred_in_a_row_close_with_1007() {
     beside_a_healthy_stream(async |server, healthy| {
         let mut socket = stream(server, call(1), sid(1)).await;
