@@ -3,91 +3,83 @@
 //! Its functions are for tests: they panic where something that has to happen does not.
 
 use crate::database::{Row, TestDatabase};
-use crate::http::{RawAnswer, RawClient, soon};
-use callwarden::far_end::{FarEndService, PlacedCall, Server};
+use crate::http::{PATIENCE, soon};
+use crate::process::{ACCOUNT, AUTH_TOKEN, HOST, Server};
+use callwarden::far_end::{self, FarEndService, PlacedCall};
 use callwarden_core::far_end::{Ledger, Line, Plan};
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::{AccountSid, CallSid};
-use serde_json::Value;
 use smol::Timer;
-use std::io::{BufRead as _, BufReader};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The name Twilio knows a deployment by. Nothing resolves it: the far end connects where it is told.
-pub const PUBLIC_HOST: &str = "calls.example";
-/// What the server and Twilio share.
-pub const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Between two looks at something that nothing announces.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// One Twilio account, one database, and the settings its servers have in common.
 #[derive(Debug)]
 pub struct Deployment {
-    program: &'static str,
+    binary: &'static str,
     settings: Vec<(String, String)>,
     /// The simulated Twilio.
     pub twilio: FarEndService,
     /// Where the rows are.
     pub database: TestDatabase,
     directory: PathBuf,
-    servers: AtomicU32,
     calls: AtomicU32,
 }
 
 impl Deployment {
-    /// A deployment without a server. `program` is the server's binary; `settings` come on top of what every test needs.
+    /// A deployment without a server; `settings` come on top of what every test needs.
     ///
     /// # Panics
     /// Without loopback.
-    pub async fn new(program: &'static str, database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+    pub async fn new(binary: &'static str, database: TestDatabase, settings: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("callwarden-פריסה-{}-{number}", std::process::id()));
         let twilio = FarEndService::listen().await.expect("loopback");
-        let own = [
-            ("BIND", "127.0.0.1".to_owned()),
-            ("PUBLIC_HOST", PUBLIC_HOST.to_owned()),
-            ("DATABASE_URL", database.url()),
-            ("TWILIO_ACCOUNT_SID", Self::account().to_string()),
-            ("TWILIO_AUTH_TOKEN", AUTH_TOKEN.to_owned()),
-            ("TWILIO_API_BASE", twilio.api_base()),
-            ("LOG_FORMAT", "json".to_owned()),
-        ];
+        let own = [("DATABASE_URL", database.url()), ("TWILIO_API_BASE", twilio.api_base())];
         let given = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let settings = own.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)).collect();
-        let (servers, calls) = (AtomicU32::new(0), AtomicU32::new(0));
-        Self { program, settings, twilio, database, directory, servers, calls }
+        Self { binary, settings, twilio, database, directory, calls: AtomicU32::new(0) }
     }
 
-    /// The account of every call.
-    #[must_use]
-    pub fn account() -> AccountSid {
-        AccountSid::from_number(0xA11)
+    /// A server that has opened its database. Its `DATA_DIR` is that of its name.
+    pub async fn server(&self, name: &str) -> Server {
+        self.server_at(name, 0).await
     }
 
-    /// A new server that has opened its database.
-    pub async fn server(&self) -> ServerProcess {
-        let number = self.servers.fetch_add(1, Ordering::Relaxed);
-        let data = self.directory.join(format!("node-{number}"));
-        let mut settings = self.settings.clone();
-        settings.push(("DATA_DIR".to_owned(), data.display().to_string()));
-        let server = ServerProcess::start(self.program, settings, 0).await;
-        server.ready().await;
+    /// Kills a server, as the system does when memory runs out, and starts it again on the same port.
+    pub async fn kill_and_restart(&self, name: &str, server: Server) -> Server {
+        let port = server.address().port();
+        server.signal("KILL");
+        server.ended();
+        self.server_at(name, port).await
+    }
+
+    async fn server_at(&self, name: &str, port: u16) -> Server {
+        let (data, port) = (self.directory.join(name).display().to_string(), port.to_string());
+        let mut variables: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        variables.extend([("DATA_DIR", data.as_str()), ("PORT", port.as_str())]);
+        let server = Server::start(self.binary, &variables);
+        shows(&server, "/readyz", "\"db\":\"ok\"").await;
         server
     }
 
     /// Places a call to a server or to a balancer.
+    ///
+    /// # Panics
+    /// Never: the account has the form of one.
     pub fn call(&self, address: SocketAddr, plan: Plan) -> Caller {
         let sid = CallSid::from_number(u128::from(self.calls.fetch_add(1, Ordering::Relaxed)) + 1);
-        let token = Some(Secret::new(AUTH_TOKEN));
-        let line = Line::to_server(&format!("https://{PUBLIC_HOST}"), Self::account(), sid, token);
-        Caller { sid, placed: self.twilio.call(&Server::from(address), line, plan) }
+        let account: AccountSid = ACCOUNT.parse().expect("an account");
+        let line = Line::to_server(&format!("https://{HOST}"), account, sid, Some(Secret::new(AUTH_TOKEN)));
+        Caller { sid, placed: self.twilio.call(&far_end::Server::from(address), line, plan) }
     }
 
     /// The call's row, once it is as expected.
@@ -108,7 +100,7 @@ impl Deployment {
             }
         };
         let given_up = async {
-            Timer::after(crate::http::PATIENCE).await;
+            Timer::after(PATIENCE).await;
             None
         };
         smol::future::or(find, given_up).await.unwrap_or_else(|| panic!("{call} is not as expected: {latest:?}"))
@@ -126,18 +118,25 @@ impl Deployment {
     /// When it does not come.
     pub async fn noted(&self, call: CallSid, event: &str) {
         let noted = async {
-            while !self.timeline(call).await.iter().any(|found| found == event) {
+            while !self.timeline(call).await.contains_key(event) {
                 Timer::after(LOOK).await;
             }
         };
         soon(event, noted).await;
     }
 
-    /// The names on the call's timeline, in the order of their times.
-    pub async fn timeline(&self, call: CallSid) -> Vec<String> {
-        let mut rows = self.rows_of("call_events", call).await;
-        rows.sort_by_key(|row| row["at"].parse::<i64>().expect("milliseconds"));
-        rows.into_iter().map(|row| row["event"].clone()).collect()
+    /// What is on the call's timeline, and when it was first noted, in milliseconds since 1970.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn timeline(&self, call: CallSid) -> BTreeMap<String, i64> {
+        let mut timeline = BTreeMap::new();
+        for row in self.rows_of("call_events", call).await {
+            let at: i64 = row["at"].parse().expect("milliseconds");
+            let first = timeline.entry(row["event"].clone()).or_insert(at);
+            *first = at.min(*first);
+        }
+        timeline
     }
 }
 
@@ -188,153 +187,25 @@ impl Caller {
     }
 }
 
-/// A running server; killed when dropped. After a failed test its log is shown.
-#[derive(Debug)]
-pub struct ServerProcess {
-    program: &'static str,
-    settings: Vec<(String, String)>,
-    child: Child,
-    address: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
-    reader: Option<JoinHandle<()>>,
+/// The body of one of a server's pages.
+///
+/// # Panics
+/// When it does not answer, or not with text.
+pub async fn page(server: &Server, path: &str) -> String {
+    let mut client = server.connect().await;
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.expect("open");
+    String::from_utf8(client.answer().await.expect("an answer").body).expect("text")
 }
 
-impl ServerProcess {
-    async fn start(program: &'static str, settings: Vec<(String, String)>, port: u16) -> Self {
-        let mut command = Command::new(program);
-        let variables = settings.iter().map(|(name, value)| (name, value));
-        command.env_clear().envs(variables).env("PORT", port.to_string()).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the server runs");
-        let log = Arc::default();
-        let stderr = child.stderr.take().expect("piped");
-        let reader = Some(std::thread::spawn({
-            let log = Arc::clone(&log);
-            move || read_log(stderr, &log)
-        }));
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { program, settings, child, address: nowhere, log, reader };
-        let line = server.line("APP_START", 0).await;
-        let (_, address) = line["detail"].as_str().and_then(|detail| detail.split_once("http://")).expect("an address");
-        server.address = address.split(' ').next().and_then(|address| address.parse().ok()).expect("an address");
-        server
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Waits until its database is open.
-    pub async fn ready(&self) {
-        let open = async {
-            while !self.page("/readyz").await.contains("\"db\":\"ok\"") {
-                Timer::after(LOOK).await;
-            }
-        };
-        soon("an open database", open).await;
-    }
-
-    /// What it answers to one request, sent as it stands.
-    ///
-    /// # Panics
-    /// Without an answer.
-    pub async fn ask(&self, request: &str) -> RawAnswer {
-        let mut client = RawClient::connect(self.address).await.expect("the server listens");
-        client.send(request.as_bytes()).await.expect("sent");
-        client.answer().await.expect("an answer")
-    }
-
-    /// The body of one of its pages.
-    ///
-    /// # Panics
-    /// When it is no text.
-    pub async fn page(&self, path: &str) -> String {
-        let answer =
-            self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {PUBLIC_HOST}\r\nConnection: close\r\n\r\n")).await;
-        String::from_utf8(answer.body).expect("text")
-    }
-
-    /// The lines of its log that tell of `event`.
-    #[must_use]
-    pub fn lines(&self, event: &str) -> Vec<Value> {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = log.iter().filter(|line| line.contains(event)).filter_map(|line| serde_json::from_str(line).ok());
-        lines.filter(|line: &Value| line["message"] == event).collect()
-    }
-
-    /// The line of its log that tells of `event` for the first time, the second, …, counted from 0; waits for it.
-    ///
-    /// # Panics
-    /// When it does not come.
-    pub async fn line(&self, event: &str, number: usize) -> Value {
-        let logged = async {
-            loop {
-                if let Some(line) = self.lines(event).into_iter().nth(number) {
-                    return line;
-                }
-                Timer::after(LOOK).await;
-            }
-        };
-        soon(event, logged).await
-    }
-
-    /// Kills it, as the system does when memory runs out, and starts it again on the same port.
-    pub async fn kill_and_restart(&mut self) {
-        self.stop();
-        let (program, settings, port) = (self.program, self.settings.clone(), self.address.port());
-        *self = Self::start(program, settings, port).await;
-    }
-
-    /// Sends the signal of an orderly stop.
-    ///
-    /// # Panics
-    /// When the system has no `kill`.
-    pub fn terminate(&self) {
-        let killed = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
-        assert!(killed.expect("kill runs").success());
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Panics
-    /// When it does not come.
-    pub async fn exit_code(&mut self) -> Option<i32> {
-        let ended = async {
-            loop {
-                if let Some(status) = self.child.try_wait().expect("a child") {
-                    return status.code();
-                }
-                Timer::after(LOOK).await;
-            }
-        };
-        let code = soon("the end of a server", ended).await;
-        self.stop();
-        code
-    }
-
-    /// Ends it, if it runs, and reads its log to the end.
-    fn stop(&mut self) {
-        self.child.kill().expect("a child");
-        self.child.wait().expect("a child");
-        if let Some(reader) = self.reader.take() {
-            reader.join().expect("no panic");
+/// Waits until a page of a server holds `text`.
+///
+/// # Panics
+/// When it does not, and as [`page`].
+pub async fn shows(server: &Server, path: &str, text: &str) {
+    let shown = async {
+        while !page(server, path).await.contains(text) {
+            Timer::after(LOOK).await;
         }
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        self.stop();
-        if std::thread::panicking() {
-            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            eprintln!("The log of the server at {}:\n{}", self.address, log.join("\n"));
-        }
-    }
-}
-
-fn read_log(stderr: ChildStderr, log: &Mutex<Vec<String>>) {
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-    }
+    };
+    soon(text, shown).await;
 }

@@ -245,6 +245,9 @@ impl Drop for Server {
         self.child.kill().ok();
         self.child.wait().ok();
         std::fs::remove_dir_all(&self.directory).ok();
+        if std::thread::panicking() {
+            eprintln!("The log of the server at {}:\n{}", self.address, self.log.lock().lines.join("\n"));
+        }
     }
 }
 
