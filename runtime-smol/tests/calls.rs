@@ -399,6 +399,33 @@ fn a_server_that_is_stopped_moves_its_live_calls_to_recording_and_exits_0() {
 }
 
 #[test]
+fn a_server_that_is_stopped_records_new_calls_and_ends_with_its_last_live_one() {
+    block_on(async {
+        let settings: Vec<_> = SETTINGS.into_iter().chain([("DRAIN_SECONDS", "60s")]).collect();
+        let deployment = Deployment::new(BINARY, TestDatabase::sqlite(), &settings).await;
+        let server = deployment.server("node").await;
+        let live = deployment.call(server.address(), talker(&[]));
+        live.until("a stream", |ledger| ledger.heard() == Some(Heard::Streaming)).await;
+        server.signal("TERM");
+        shows(&server, "/readyz", "\"draining\":true").await;
+        let new = deployment.call(server.address(), talker(&[]));
+        let (call, ledger) = new.ended().await;
+        assert_eq!((ledger.streams.len(), codes(&ledger)), (0, vec![]), "{ledger}");
+        heard(&ledger, &[Heard::Prompt, Heard::Beep, Heard::Recording]);
+        let row = deployment.row(call, is_over).await;
+        assert_eq!((column(&row, "source"), column(&row, "fallback_reason")), (Some("recording"), None), "{row:?}");
+        assert_eq!(live.so_far().heard(), Some(Heard::Streaming));
+        live.hang_up();
+        let (call, ledger) = live.ended().await;
+        // Long before its time to drain is over.
+        assert_eq!(server.ended().0, Some(0));
+        // It may have ended on the first word of the call's end, before it was told how long the call was.
+        let row = deployment.row(call, |row| column(row, "status") == Some("completed")).await;
+        assert_eq!((ledger.updates.len(), number(&row, "frames")), (0, ledger.streams[0].frames), "{row:?}");
+    });
+}
+
+#[test]
 fn no_caller_notices_that_the_database_is_away_and_every_row_arrives() {
     block_on(async {
         let cluster = Cluster::start().unwrap_or_else(|error| panic!("{error}"));
@@ -416,6 +443,8 @@ fn no_caller_notices_that_the_database_is_away_and_every_row_arrives() {
             caller.until("the end of a call", |ledger| ledger.ended.is_some()).await;
         }
         assert!(!page(&server, "/readyz").await.contains("\"db\":\"ok\""));
+        // Nobody could be asked for a claim: three times it acted on what it knew.
+        assert_eq!(server.settled_lines("WATCHDOG_BLIND", |_| true).await.len(), 3);
         cluster.restart().unwrap_or_else(|error| panic!("{error}"));
         shows(&server, "/readyz", "\"unwritten_facts\":0").await;
         healthy(&deployment, early).await;
