@@ -5,7 +5,7 @@ pub mod phase;
 
 use crate::key::Key;
 use crate::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
-use crate::store::{CallStatus, Source};
+use crate::store::Source;
 use crate::stream::Start;
 use crate::switchboard::{FetchId, RequestId, StreamId};
 use crate::time::Instant;
@@ -58,8 +58,6 @@ pub struct Call {
     pub(crate) finished: bool,
     /// What is known of recordings.
     pub(crate) recording: Recording,
-    /// Its last status, once it is over.
-    pub(crate) over: Option<CallStatus>,
     /// `stop` was seen on the last stream: a sign that a missing call is over (W7).
     pub(crate) stopped: bool,
     /// The last thing that went wrong, for `how_far` (W9).
@@ -171,7 +169,6 @@ impl Call {
             frames: 0,
             finished: false,
             recording: Recording::default(),
-            over: None,
             stopped: false,
             trouble: None,
             waiting: Vec::new(),
@@ -191,6 +188,11 @@ impl Call {
     /// Whether the live stream carries frames: then nothing falls back (W6).
     pub(crate) fn is_heard(&self) -> bool {
         self.link.is_some_and(|link| link.heard)
+    }
+
+    /// Whether it is known to be over (W6).
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Whether its fallback was confirmed, or a recording proves it (W5).
@@ -218,7 +220,7 @@ impl Call {
 
     /// Whether nothing of it is under way any more and nothing can come of it.
     pub(crate) fn is_done(&self) -> bool {
-        self.phase == Phase::Ended && self.link.is_none() && self.waiting.is_empty()
+        self.is_over() && self.link.is_none() && self.waiting.is_empty()
     }
 
     /// How long after the last word about it its entry stays (W10).

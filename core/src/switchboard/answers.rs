@@ -87,7 +87,7 @@ impl Switchboard {
         let streaming = self.settings.config.streaming && self.draining.is_none();
         let heard = call.heard_ever;
         match question {
-            _ if call.over.is_some() => Answer::Nothing,
+            _ if call.is_over() => Answer::Nothing,
             _ if call.finished => Answer::Goodbye,
             _ if call.recording.ended => Answer::HangUp,
             _ if call.is_claimed() || call.is_recording() => Answer::Record,

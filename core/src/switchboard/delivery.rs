@@ -257,7 +257,7 @@ impl Switchboard {
     /// that comes meanwhile has a watch of its own, and the question is forgotten.
     pub(super) fn look_up(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(key) else { return };
-        if call.over.is_some() || call.is_recording() || call.is_claimed() || call.look_up.is_some() {
+        if call.is_over() || call.is_recording() || call.is_claimed() || call.look_up.is_some() {
             return;
         }
         let Some(twilio) = &self.settings.config.twilio else {

@@ -52,7 +52,7 @@ impl Switchboard {
         }
         let now = self.now.mono;
         let Some(call) = self.calls.get_mut(key) else { return };
-        if call.phase.after(Cause::Start).is_none() || call.is_recording() || call.finished {
+        if call.phase.after(Cause::Start).is_none() || call.finished {
             self.refuse(id, &start, "too_late", out);
         } else if call.streams.len() >= limits::STREAMS_SEEN_MAX {
             self.refuse(id, &start, "too_many_streams", out);
@@ -248,7 +248,7 @@ impl Switchboard {
     fn arm_bridge(&mut self, key: CallKey) {
         let at = self.now.mono + limits::BRIDGE_TIME;
         let Some(call) = self.calls.get_mut(key) else { return };
-        if call.is_recording() || call.is_claimed() || call.over.is_some() || call.look_up.is_some() {
+        if call.is_recording() || call.is_claimed() || call.is_over() || call.look_up.is_some() {
             return;
         }
         if call.watch.is_none_or(|watch| watch.at > at) {

@@ -69,7 +69,7 @@ impl Switchboard {
         let heard = update && call.is_heard() && self.draining.is_none();
         // A caller who had finished awaits `stream_ended`; only when that does not come something else must.
         let finished = call.finished && reason != FallbackReason::StreamLost;
-        if call.is_claimed() || call.is_recording() || call.over.is_some() || finished || heard {
+        if call.is_claimed() || call.is_recording() || call.is_over() || finished || heard {
             return;
         }
         call.watch = None;
@@ -105,8 +105,7 @@ impl Switchboard {
         let now = self.now;
         let Some(call) = self.calls.get_mut(key) else { return };
         let sid = call.sid;
-        let is_news = call.over.is_none();
-        call.over = call.over.max(status.or(Some(CallStatus::Completed)));
+        let is_news = !call.is_over();
         call.watch = None;
         call.step(Cause::Over);
         let unheard = call.streams.is_empty() && !call.is_recording();

@@ -108,7 +108,7 @@ impl Switchboard {
             call.trouble = Some(format!("Twilio could not run our document: error {code}"));
         }
         let question = if error.is_some() { Question::AfterError } else { Question::Incoming };
-        if call.source.is_some() || call.over.is_some() {
+        if call.source.is_some() {
             return self.ask(id, key, question, out);
         }
         call.source = Some(if recording { Source::Recording } else { Source::Stream });
@@ -206,7 +206,7 @@ impl Switchboard {
         };
         let goodbye = self.settings.prompts.announcement(Role::Goodbye);
         let Some(call) = self.calls.get_mut(key) else { return };
-        let document = if call.over.is_some() {
+        let document = if call.is_over() {
             Document::Empty
         } else if goes_on && continued(call) {
             Document::RecordAgain
