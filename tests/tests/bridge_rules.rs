@@ -156,6 +156,42 @@ fn four_seconds_after_a_repeated_connect_twilio_is_asked() {
 }
 
 #[test]
+fn late_word_of_the_old_stream_does_not_postpone_the_question() {
+    let mut world = World::new();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.run_for(seconds(1.0));
+    world.webhook(path::STREAM_ENDED, caller, &[]);
+    let answered = world.now.mono;
+    world.run_for(seconds(2.0));
+    let stopped = [("StreamEvent", "stream-stopped"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &stopped);
+    world.run_for(seconds(3.0));
+    assert_near(world.rest_at(Method::Get).expect("Twilio was asked"), answered, limits::BRIDGE_TIME_RECONNECT);
+}
+
+#[test]
+fn a_stop_that_was_seen_agrees_at_once_with_no_such_call() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, RestFault::Refused(404, 20404)].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.settle();
+    assert_eq!(world.rest_count(Method::Post), 1);
+    assert!(world.lines_of(caller, Event::WatchdogRedirectFail).is_empty());
+}
+
+#[test]
+fn the_sockets_of_a_call_that_is_over_are_closed() {
+    let mut world = World::new();
+    let (caller, _, socket) = streaming(&mut world);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+    world.run_for(limits::CLOSE_TIME + seconds(0.1));
+    assert_eq!(world.socket(socket).closed, Some(1000));
+    assert!(world.rest_log.is_empty());
+}
+
+#[test]
 fn a_start_while_twilio_is_asked_is_not_punished_for_the_answer() {
     let mut world = World::new();
     world.rest_next = [RestFault::Lost].into();

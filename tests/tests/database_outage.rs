@@ -107,6 +107,19 @@ fn the_end_of_an_outage_is_said_though_new_calls_never_stop_coming() {
 }
 
 #[test]
+fn a_short_outage_is_over_soon_however_long_the_one_before_was() {
+    let mut world = World::new();
+    for (number, outage) in [(1, SECOND * 60), (2, SECOND / 10)] {
+        world.database.fault = DatabaseFault::Refuses;
+        world.announce(Caller::new(number));
+        world.run_for(outage);
+        world.database.fault = DatabaseFault::None;
+        world.run_for(if number == 1 { BACK } else { limits::STORE_RETRY_MIN });
+        assert_eq!(world.switchboard.gauges().unwritten_facts, 0, "outage {number}");
+    }
+}
+
+#[test]
 fn a_call_falls_back_without_the_database_as_fast_as_with_it() {
     for (fault, extra) in [(DatabaseFault::Refuses, Duration::ZERO), (DatabaseFault::Hangs, limits::CLAIM_TIME)] {
         let mut world = World::new();

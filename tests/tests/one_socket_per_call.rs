@@ -139,6 +139,26 @@ fn when_the_older_socket_goes_away_the_waiting_one_takes_its_place() {
 }
 
 #[test]
+fn a_newcomer_that_still_waits_when_the_recording_begins_is_refused() {
+    let (mut world, caller, token, _, socket) = streaming();
+    world.freeze(socket);
+    let newcomer = world.open_stream(caller, caller.stream(2), &token);
+    world.webhook(path::RECORDING_STATUS, caller, &[("RecordingStatus", "in-progress")]);
+    world.run_for(LATENCY);
+    assert_eq!(world.socket(newcomer).closed, Some(1008));
+    assert_eq!(refusals(&world, caller), ["too_late"]);
+}
+
+#[test]
+fn a_caller_who_had_finished_is_not_streamed_again() {
+    let (mut world, caller, token, stream, socket) = streaming();
+    world.frames(socket, stream, SECOND * 20);
+    assert_eq!(world.socket(socket).closed, Some(1000));
+    let late = world.open_stream(caller, caller.stream(2), &token);
+    assert_eq!(world.socket(late).closed, Some(1008));
+}
+
+#[test]
 fn a_start_without_a_valid_token_is_refused_and_touches_nothing() {
     let mut world = World::new();
     world.rest_always = RestFault::Refused(200, 0);

@@ -6,6 +6,7 @@ use callwarden_core::http::{Request, Response};
 use callwarden_core::log::Event;
 use callwarden_core::sid::AccountSid;
 use callwarden_core::store::{CallStatus, RecordingState, Source};
+use callwarden_core::stream::Ended;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, signed, text, token_in, unsigned};
 use callwarden_tests::world::{DatabaseFault, RestFault, World, settings};
@@ -137,9 +138,22 @@ fn a_duplicate_after_start_arms_nothing() {
     let socket = world.open_stream(caller, stream, &token);
     world.frames(socket, stream, SECOND);
     assert!(is_stream(&world.ask(incoming(caller))));
-    world.frames(socket, stream, SECOND * 15);
+    world.frames(socket, stream, SECOND * 3);
+    world.end_script_socket(socket, Ended::Closed(None));
+    world.run_for(SECOND * 7);
+    assert!(world.rest_log.is_empty(), "the lost stream has eight seconds of its own");
+}
+
+#[test]
+fn an_announcement_that_comes_after_the_end_leaves_its_row_and_no_watch() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "no-answer")]);
+    assert!(text(&world.ask(incoming(caller))).contains("<Response/>"));
+    world.run_for(SECOND * 20);
+    assert!(world.database.call_facts.iter().any(|(_, fact)| fact.from.as_deref() == Some("+972501234567")));
+    assert_eq!(world.database.status(caller.call), Some(CallStatus::NoAnswer));
     assert!(world.rest_log.is_empty());
-    assert_eq!(world.socket(socket).closed, None);
 }
 
 #[test]
