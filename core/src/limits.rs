@@ -60,7 +60,8 @@ pub const FACTS_WAITING_MAX: usize = 32 * 1024;
 pub const FACTS_PER_COMMAND_MAX: usize = 64;
 /// Fact commands at the database at once; more wait here and are merged into fewer, larger ones.
 pub const FACT_COMMANDS_MAX: usize = 8;
-/// Database commands of every kind at once.
+/// Database commands of every kind at once; [`FACT_COMMANDS_MAX`] and one more of them are kept for the queue of facts.
+/// A row or claim beyond goes on without the database.
 pub const STORE_COMMANDS_MAX: usize = 4_096;
 
 /// A webhook waits this long for its row (D1), and no longer.

@@ -101,6 +101,8 @@ pub struct World {
     pub wall_clock_off: i64,
     /// Wakes every machine between any two events and repeats every answer to an effect: nothing may change (I2, I4, I8).
     pub nuisance: bool,
+    /// Delivers every webhook of a call a second time so much later; the second answer goes nowhere (I7).
+    pub twice: Option<Duration>,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
     ended: BTreeMap<usize, Ledger>,
@@ -165,6 +167,7 @@ impl World {
             log: Vec::new(),
             wall_clock_off: 0,
             nuisance: false,
+            twice: None,
             answers: Vec::new(),
             ended: BTreeMap::new(),
             sockets: BTreeMap::new(),

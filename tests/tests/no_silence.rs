@@ -1,4 +1,4 @@
-//! I11: no caller is left in silence, told by the far end's ledger; and I2, I4, I5, I8 and I10 beside it. Virtual time.
+//! I11: no caller is left in silence, told by the far end's ledger; and I2, I4, I5, I7, I8 and I10 beside it. Virtual time.
 //!
 //! The bounds are those of the documentation, from the answer on: no `start` 8 s; mute 6 s after `start`; stalled 8 s;
 //! quiet 30 s; healthy `END_SILENCE`; after a lost socket 8 s. Where REST fails, an open socket leads to the recording
@@ -155,6 +155,22 @@ fn a_rest_outage_ends_in_a_recording_within_four_seconds_of_its_end() {
 }
 
 #[test]
+fn an_outage_in_which_updates_are_refused_or_lost_ends_in_a_recording_within_a_claims_ten_seconds() {
+    for outage in [9, 11, 13] {
+        for fault in [RestFault::Refused(401, 20003), RestFault::Refused(503, 20503), RestFault::Lost] {
+            let mut world = World::new();
+            world.rest_always = fault;
+            let call = world.call(Plan::with_fault(StreamFault::NeverStarts));
+            world.run_for(seconds(outage));
+            world.rest_always = RestFault::None;
+            let ledger = world.run_to_the_end_of(call);
+            let allowed = seconds(outage) + limits::CLAIM_OVERDUE + SLACK;
+            assert!(ledger.longest_silence() <= allowed, "{outage} s of {fault:?}\n{ledger}");
+        }
+    }
+}
+
+#[test]
 fn an_outage_of_the_database_adds_the_time_of_a_claim_and_of_a_row_at_most() {
     for fault in [DatabaseFault::Refuses, DatabaseFault::Hangs, DatabaseFault::LosesAnswers] {
         for stream in FAULTS {
@@ -170,6 +186,27 @@ fn an_outage_of_the_database_adds_the_time_of_a_claim_and_of_a_row_at_most() {
             world.settle();
             let recorded = ledger.total(Heard::Recording) > Duration::ZERO;
             assert_eq!(recorded, world.database.fallback(world.sid(call)).is_some(), "{fault:?} {stream:?}");
+        }
+    }
+}
+
+#[test]
+fn webhooks_that_arrive_twice_change_nothing_for_the_caller() {
+    for fault in FAULTS {
+        for (after_failure, later) in AFTER_FAILURE.into_iter().zip([0, 1, 40]) {
+            let play = |twice: Option<Duration>| {
+                let mut world = World::new();
+                world.twice = twice;
+                let call = world.call(Plan { faults: vec![fault; 30], after_failure, speaks: seconds(10), ..caller() });
+                let ledger = world.run_to_the_end_of(call).clone();
+                world.settle();
+                let redirects = world.lines(call, Event::WatchdogRedirect).len();
+                let confirmed = world.lines(call, Event::WatchdogRedirectOk).len();
+                let spans: Vec<_> = ledger.spans.iter().map(|span| (span.heard, span.length())).collect();
+                (spans, redirects, confirmed, world.rest_log.len(), world.database.fallback(world.sid(call)))
+            };
+            let later = Duration::from_millis(later);
+            assert_eq!(play(Some(later)), play(None), "{fault:?}, {after_failure:?}, {later:?} later");
         }
     }
 }

@@ -177,6 +177,12 @@ impl World {
             match output {
                 FarOutput::Request { id, request } => {
                     let request = network::arriving(&request);
+                    if let Some(later) = self.twice {
+                        self.answers.push(None);
+                        let copy =
+                            InTransit::ToServer(Asker::Script(self.answers.len() - 1), Box::new(request.clone()));
+                        self.send(LATENCY + later, copy);
+                    }
                     self.send(LATENCY, InTransit::ToServer(Asker::Call(call, id), Box::new(request)));
                 }
                 FarOutput::FetchMedia { id, url } => {
