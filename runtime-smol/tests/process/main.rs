@@ -4,6 +4,7 @@ mod database;
 mod floods;
 mod http;
 mod life;
+mod nodes;
 mod secrets;
 mod sockets;
 mod webhooks;
