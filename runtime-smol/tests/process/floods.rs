@@ -1,11 +1,12 @@
 //! Media streams that send too much, or leave without a word.
 
-use crate::beside_a_healthy_stream;
+use crate::{beside_a_healthy_stream, page, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_tests::caller::{media, stream};
 use callwarden_tests::http::until;
 use callwarden_tests::websocket::{Opcode, Socket, message};
+use std::process::Command;
 
 /// A thousand seconds of a call in as many as it takes.
 const MESSAGES: u64 = 50_000;
@@ -139,5 +140,23 @@ fn descriptors_come_back_after_a_storm_of_connections() {
         healthy.beat().await;
         drop(storm);
         until("the descriptors to come back", || descriptors() <= before + margin).await;
+    });
+}
+
+#[test]
+fn a_process_without_descriptors_goes_on_and_accepts_again() {
+    beside_a_healthy_stream(async |server, healthy| {
+        until_ready_is(server, 200).await;
+        let id = server.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &id, "--nofile=64:64"]).status();
+        assert!(limited.expect("prlimit runs").success());
+        let mut crowd = Vec::new();
+        for _ in 0..100 {
+            crowd.push(server.connect().await);
+        }
+        server.wait_for_line("BAD_REQUEST", |line| line["reason"] == "accept_failed" && line["level"] == "ERROR");
+        healthy.beat().await;
+        drop(crowd);
+        assert_eq!(page(server, path::HEALTHZ).await.status, 200);
     });
 }

@@ -3,12 +3,13 @@
 use crate::{server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
-use callwarden_tests::caller::{announce, form, media, stop, stop_server, stream, tell, webhook};
+use callwarden_tests::caller::{Healthy, announce, form, media, stop, stop_server, stream, tell, webhook};
 use callwarden_tests::database::TestDatabase;
 use callwarden_tests::http::soon;
 use callwarden_tests::websocket::handshake;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::time::Duration;
 
 fn call(number: u128) -> CallSid {
     CallSid::from_number(number)
@@ -159,7 +160,7 @@ fn a_webhook_under_way_at_a_signal_is_answered_and_written() {
         server.signal("TERM");
         soon("the listener to close", async {
             while std::net::TcpStream::connect(server.address()).is_ok() {
-                smol::Timer::after(std::time::Duration::from_millis(2)).await;
+                smol::Timer::after(Duration::from_millis(2)).await;
             }
         })
         .await;
@@ -170,5 +171,19 @@ fn a_webhook_under_way_at_a_signal_is_answered_and_written() {
         let rows = database.rows("call_log").await;
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0]["status"], "completed");
+    });
+}
+
+#[test]
+fn a_process_that_was_held_up_hears_what_waited_before_it_judges() {
+    smol::block_on(async {
+        let server = server(&[("MEDIA_TIMEOUT", "500ms")]);
+        let healthy = Healthy::start(&server).await;
+        server.signal("STOP");
+        // Longer than a stream may be without a frame and without the echo of a mark; its frames wait meanwhile.
+        smol::Timer::after(Duration::from_secs(3)).await;
+        server.signal("CONT");
+        healthy.finish(&server).await;
+        stop_server(server).await;
     });
 }

@@ -20,10 +20,10 @@ fn server(variables: &[(&str, &str)]) -> Server {
     Server::start(env!("CARGO_BIN_EXE_callwarden"), variables)
 }
 
-/// Runs a test beside a healthy stream, which it must not harm.
+/// Runs a test beside a healthy stream, which it must not harm though both share one thread.
 fn beside_a_healthy_stream(test: impl AsyncFnOnce(&Server, &Healthy)) {
     smol::block_on(async {
-        let server = server(&[]);
+        let server = server(&[("WORKER_THREADS", "1")]);
         let healthy = Healthy::start(&server).await;
         test(&server, &healthy).await;
         healthy.finish(&server).await;

@@ -101,3 +101,11 @@ fn a_whole_call_at_the_most_talkative_level_says_nothing_personal_and_no_secret(
         stop_server(server).await;
     });
 }
+
+#[test]
+#[should_panic(expected = "stands in the log")]
+fn a_secret_in_the_log_would_be_found() {
+    let server = server(&[]);
+    server.keep_secret("store=sqlite");
+    smol::block_on(stop_server(server));
+}
