@@ -251,7 +251,10 @@ impl MediaStream {
                 self.send_mark(out);
             }
             Due::CallerSilent => {
-                if self.silence.is_over(self.watch.is_heard_within(limits::STREAM_FRESH, self.now)) {
+                // Half of a short END_SILENCE: frames that stopped with the caller's last word say nothing of silence.
+                let fresh =
+                    self.settings.end_silence.map_or(limits::STREAM_FRESH, |limit| limits::STREAM_FRESH.min(limit / 2));
+                if self.silence.is_over(self.watch.is_heard_within(fresh, self.now)) {
                     out.push(StreamOutput::Report(StreamReport::CallerSilent(self.counts)));
                 }
             }

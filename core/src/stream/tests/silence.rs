@@ -96,6 +96,16 @@ fn nobody_is_said_goodbye_to_in_a_pause_between_frames() {
 }
 
 #[test]
+fn a_stall_in_mid_word_is_no_silence_however_short_end_silence_is() {
+    let second = Duration::from_secs(1);
+    let mut run = Run::heard(StreamSettings { media_timeout: second, end_silence: Some(second), ..settings() });
+    run.loud_frames(20, 50);
+    run.echo(1_005, 1);
+    run.until(5_000);
+    assert_eq!(run.news(), ["2010 mark 2", "4020 stalled"]);
+}
+
+#[test]
 fn a_caller_heard_right_after_a_pause_goes_on() {
     let mut run = Run::heard(listening());
     run.frames(0, 17_000);
