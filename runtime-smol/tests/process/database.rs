@@ -170,3 +170,42 @@ fn a_locked_table_holds_a_webhook_no_longer_than_its_time() {
         stop_server(server).await;
     });
 }
+
+#[test]
+fn values_that_a_database_dislikes_cost_no_row() {
+    smol::block_on(async {
+        for database in TestDatabase::both() {
+            let server = server(&[("DATABASE_URL", &database.url())]);
+            until_ready_is(&server, 200).await;
+            let long = "ש".repeat(1_000);
+            let odd =
+                ["\0", "a\0b", "\u{feff}\u{ffff}\u{202e}", "'; DROP TABLE call_log; --", long.as_str(), "{}", "\\x00"];
+            for (number, text) in (1..).zip(odd) {
+                let call = CallSid::from_number(number);
+                let names =
+                    ["To", "Direction", "CallStatus", "ErrorCode", "StreamError", "AccountSid", "RecordingStatus"];
+                let body = form(call, &names.map(|name| (name, text)));
+                let paths = [path::INCOMING_CALL, path::STREAM_ENDED, path::HANDLE_RECORDING];
+                for path in paths.into_iter().chain([path::CALL_STATUS, path::STREAM_STATUS, path::RECORDING_STATUS]) {
+                    assert!(tell(&server, path, &body).await.status < 300, "{path} {text}");
+                }
+                let numbers = ["CallDuration", "RecordingDuration", "Timestamp", "SequenceNumber"];
+                for number in ["-1", "99999999999", "9223372036854775808", "18446744073709551615", "1e9", "٣"] {
+                    let more = numbers.map(|name| (name, number));
+                    let recording = format!("RE{:032x}", number.len());
+                    let known = [("RecordingSid", recording.as_str()), ("RecordingStatus", "completed")];
+                    let ended = [("CallStatus", "completed")];
+                    let body = form(call, &[&more[..], &known, &ended].concat());
+                    for path in [path::RECORDING_STATUS, path::HANDLE_RECORDING, path::CALL_STATUS] {
+                        assert!(tell(&server, path, &body).await.status < 300, "{path} {number}");
+                    }
+                }
+            }
+            until_written(&database, &numbered(1..=odd.len() as u128)).await;
+            let refused = server.settled_lines("DB_ERROR", |line| line["reason"] == "refused").await;
+            assert!(refused.is_empty(), "{refused:?}");
+            stop_server(server).await;
+            assert!(database.rows("call_log").await.iter().all(|row| row["status"] == "completed"));
+        }
+    });
+}
