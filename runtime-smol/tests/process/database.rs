@@ -209,3 +209,51 @@ fn values_that_a_database_dislikes_cost_no_row() {
         }
     });
 }
+
+#[test]
+fn a_file_that_is_no_database_hinders_no_call_and_is_named_once() {
+    smol::block_on(async {
+        let file = std::env::temp_dir().join(format!("callwarden-לא-מסד-{}", std::process::id()));
+        std::fs::write(&file, "זה לא מסד נתונים".repeat(1_000)).expect("written");
+        let server = server(&[("DATABASE_URL", &format!("sqlite:{}", file.display()))]);
+        let name = file.to_str().expect("UTF-8");
+        server.wait_for_line("DB_ERROR", |line| line["cause"].as_str().is_some_and(|cause| cause.contains(name)));
+        for number in 1..=5 {
+            assert!(announce(&server, number).await < ANSWER_TIME);
+        }
+        assert_eq!(page(&server, path::READYZ).await.status, 503);
+        assert_eq!(page(&server, path::HEALTHZ).await.status, 200);
+        // It is tried again after 250 ms and then 500 ms, and says nothing new.
+        soon("the third try", async {
+            while String::from_utf8_lossy(&page(&server, path::READYZ).await.body).contains(r#""db_error_seconds":0"#) {
+                smol::Timer::after(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let errors = server.settled_lines("DB_ERROR", |line| line["level"] == "ERROR").await;
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        stop_server(server).await;
+        std::fs::remove_file(file).expect("still there");
+    });
+}
+
+#[test]
+fn a_file_that_another_process_locks_holds_a_webhook_no_longer_than_its_time() {
+    use sqlx::{Connection as _, Executor as _};
+    smol::block_on(async {
+        let database = TestDatabase::sqlite();
+        let server = server(&[("DATABASE_URL", &database.url())]);
+        until_ready_is(&server, 200).await;
+        let mut holder = sqlx::SqliteConnection::connect(&database.url()).await.expect("a connection");
+        holder.execute("BEGIN IMMEDIATE").await.expect("the lock");
+        for number in 1..=3 {
+            let took = announce(&server, number).await;
+            assert!(took < ANSWER_TIME, "{took:?}");
+        }
+        until_ready_is(&server, 503).await;
+        holder.execute("ROLLBACK").await.expect("released");
+        until_ready_is(&server, 200).await;
+        until_written(&database, &numbered(1..=3)).await;
+        stop_server(server).await;
+    });
+}
