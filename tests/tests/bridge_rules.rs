@@ -208,6 +208,22 @@ fn a_start_while_twilio_is_asked_is_not_punished_for_the_answer() {
 }
 
 #[test]
+fn a_document_given_while_twilio_is_asked_has_a_watch_of_its_own() {
+    let mut world = World::new();
+    world.rest_next = [RestFault::Lost].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.run_until(seconds(9.0), |world| world.rest_count(Method::Get) == 1);
+    world.run_for(seconds(0.5));
+    let token = token_in(&world.webhook(path::STREAM_ENDED, caller, &[]));
+    world.run_for(seconds(3.8));
+    let stream = caller.stream(2);
+    let socket = world.open_stream(caller, stream, &token);
+    world.frames(socket, stream, seconds(5.0));
+    assert!(world.lines_of(caller, Event::WatchdogRedirect).is_empty());
+}
+
+#[test]
 fn streams_that_break_and_can_never_be_opened_again_end_in_a_recording() {
     for after_failure in [AfterFailure::Action, AfterFailure::NextVerb, AfterFailure::Nothing] {
         let mut faults = vec![StreamFault::DropAfter(seconds(3.0))];

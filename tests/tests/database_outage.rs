@@ -120,6 +120,20 @@ fn a_short_outage_is_over_soon_however_long_the_one_before_was() {
 }
 
 #[test]
+fn many_failures_at_once_are_one_and_do_not_delay_the_next_try() {
+    let mut world = World::new();
+    world.database.fault = DatabaseFault::Refuses;
+    for number in 1..=8 {
+        world.request(signed(path::INCOMING_CALL, &Caller::new(number).form(&[("CallStatus", "ringing")])));
+    }
+    world.run_for(SECOND / 10);
+    world.database.fault = DatabaseFault::None;
+    world.run_for(limits::STORE_RETRY_MIN);
+    assert_eq!(world.switchboard.gauges().unwritten_facts, 0);
+    assert_eq!(said(&world), OUTAGE);
+}
+
+#[test]
 fn a_call_falls_back_without_the_database_as_fast_as_with_it() {
     for (fault, extra) in [(DatabaseFault::Refuses, Duration::ZERO), (DatabaseFault::Hangs, limits::CLAIM_TIME)] {
         let mut world = World::new();

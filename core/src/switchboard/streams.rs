@@ -243,12 +243,11 @@ impl Switchboard {
         }
     }
 
-    /// Arms the deadline of W11. What was armed already and comes sooner stays, and so does a question to Twilio that
-    /// is under way.
+    /// Arms the deadline of W11. What was armed already and comes sooner stays.
     fn arm_bridge(&mut self, key: CallKey) {
         let at = self.now.mono + limits::BRIDGE_TIME;
         let Some(call) = self.calls.get_mut(key) else { return };
-        if call.is_recording() || call.is_claimed() || call.is_over() || call.look_up.is_some() {
+        if call.is_recording() || call.is_claimed() || call.is_over() {
             return;
         }
         if call.watch.is_none_or(|watch| watch.at > at) {
