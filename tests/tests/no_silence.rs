@@ -219,6 +219,8 @@ struct Script {
     database: DatabaseFault,
     /// When the database fails, and for how long.
     outage: (u64, u64),
+    /// Whether webhooks arrive twice, and how much later.
+    twice: Option<Duration>,
 }
 
 fn fault() -> impl Strategy<Value = StreamFault> {
@@ -277,12 +279,14 @@ fn script() -> impl Strategy<Value = Script> {
         Just(DatabaseFault::Hangs),
         Just(DatabaseFault::LosesAnswers),
     ];
-    (prop::collection::vec(plan(), 1..4), rest, database, (0_u64..20, 0_u64..40)).prop_map(
-        |(plans, rest, database, outage)| Script {
+    let twice = prop::option::of((0_u64..40).prop_map(Duration::from_millis));
+    (prop::collection::vec(plan(), 1..4), rest, database, (0_u64..20, 0_u64..40), twice).prop_map(
+        |(plans, rest, database, outage, twice)| Script {
             plans,
             rest: rest.into_iter().map(|at| REST_FAULTS[at]).collect(),
             database,
             outage,
+            twice,
         },
     )
 }
@@ -290,7 +294,7 @@ fn script() -> impl Strategy<Value = Script> {
 /// Runs a script to the end of every call and of everything known about them.
 fn play(script: &Script, nuisance: bool) -> World {
     let mut world = World::new();
-    world.nuisance = nuisance;
+    (world.nuisance, world.twice) = (nuisance, script.twice);
     world.rest_next = script.rest.clone().into();
     let calls: Vec<usize> = script.plans.iter().map(|plan| world.call(plan.clone())).collect();
     world.run_for(seconds(script.outage.0));
