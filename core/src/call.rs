@@ -48,6 +48,8 @@ pub struct Call {
     pub(crate) streams: BTreeSet<StreamSid>,
     /// How many further streams were asked for since the last one started.
     pub(crate) reconnects: u32,
+    /// When the last of them was, repeats apart.
+    pub(crate) reconnected: Option<Instant>,
     /// The newest stream that was accepted.
     pub(crate) last_stream: Option<StreamSid>,
     /// Whether any frame was ever heard.
@@ -164,6 +166,7 @@ impl Call {
             challenger: None,
             streams: BTreeSet::new(),
             reconnects: 0,
+            reconnected: None,
             last_stream: None,
             heard_ever: false,
             frames: 0,
@@ -188,6 +191,11 @@ impl Call {
     /// Whether the live stream carries frames: then nothing falls back (W6).
     pub(crate) fn is_heard(&self) -> bool {
         self.link.is_some_and(|link| link.heard)
+    }
+
+    /// Whether a further stream was asked for a moment ago: whoever asks again now is a repeat (D5).
+    pub(crate) fn has_just_reconnected(&self, now: Instant) -> bool {
+        self.reconnected.is_some_and(|at| now.since(at) <= limits::REPEAT_TIME)
     }
 
     /// Whether it is known to be over (W6).

@@ -166,6 +166,9 @@ pub const BRIDGE_TIME: Duration = Duration::from_secs(8);
 pub const BRIDGE_TIME_RECONNECT: Duration = Duration::from_secs(4);
 /// Streams of one call; after the third the call goes to recording (`stream_ended` table).
 pub const STREAMS_PER_CALL_MAX: u32 = 3;
+/// A `stream_ended` that comes this soon after one that was answered with `<Connect>` is its repeat and gets the same
+/// answer (D5): Twilio may have taken either. No stream fails as fast as that.
+pub const REPEAT_TIME: Duration = Duration::from_millis(200);
 /// A greeting file whose length cannot be read counts as this long (W1).
 pub const GREETING_UNREADABLE: Duration = Duration::from_secs(15);
 /// An entry of a call that ended stays this long, so that late and repeated webhooks find it (D5).

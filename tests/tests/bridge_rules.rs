@@ -240,6 +240,20 @@ fn streams_that_break_and_can_never_be_opened_again_end_in_a_recording() {
 }
 
 #[test]
+fn a_repeat_of_the_last_request_that_gets_a_stream_does_not_end_the_watch_on_it() {
+    let faults = vec![StreamFault::DropAfter(seconds(3.0)), StreamFault::HandshakeFails(404), StreamFault::NeverStarts];
+    for extra in 0..2 {
+        let mut faults = faults.clone();
+        faults.splice(1..1, vec![StreamFault::HandshakeFails(404); extra]);
+        let mut world = World::new();
+        world.twice = Some(Duration::from_millis(1));
+        let call = world.call(Plan { faults, ..Plan::default() });
+        let ledger = world.run_to_the_end_of(call);
+        assert!(ledger.longest_dead_air() < seconds(6.0), "{extra}\n{ledger}");
+    }
+}
+
+#[test]
 fn a_panic_of_a_streams_task_is_a_lost_stream() {
     let mut world = World::new();
     let call = world.call(Plan { hangs_up: HangUp::Answered(seconds(40.0)), ..loud(seconds(40.0)) });

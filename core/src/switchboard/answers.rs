@@ -6,6 +6,7 @@ use crate::call::{Call, CallKey, Question, Watch, WatchKind};
 use crate::limits;
 use crate::prompts::Role;
 use crate::store::{FallbackReason, Source};
+use crate::time::Instant;
 use crate::twiml::{self, Announcement, Document};
 use core::time::Duration;
 
@@ -95,7 +96,7 @@ impl Switchboard {
             Question::Incoming if call.source == Some(Source::Recording) => Answer::Record,
             Question::Incoming if streaming => Answer::Connect { greeting: true },
             Question::StreamEnded if !heard && !call.is_unknown() => Answer::FallBack(FallbackReason::StreamError),
-            Question::StreamEnded if streaming && heard && may_stream_again(call) => {
+            Question::StreamEnded if streaming && heard && may_stream_again(call, self.now.mono) => {
                 Answer::Connect { greeting: false }
             }
             Question::Incoming | Question::StreamEnded => Answer::FallBack(FallbackReason::StreamLost),
@@ -118,7 +119,10 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         if !greeting {
             call.step(Cause::Lost);
-            call.reconnects = call.reconnects.saturating_add(1);
+            if !call.has_just_reconnected(now) {
+                call.reconnects = call.reconnects.saturating_add(1);
+                call.reconnected = Some(now);
+            }
             call.watch = Some(Watch { at: now + limits::BRIDGE_TIME_RECONNECT, kind: WatchKind::Bridge });
         } else if call.phase == Phase::Announced && call.watch.is_none() {
             call.watch = Some(Watch { at: now + wait, kind: WatchKind::Start });
@@ -140,6 +144,7 @@ impl Switchboard {
 
 /// Neither too many streams so far, nor too many asked for in vain: a stream that fails before its `start` comes back here
 /// at once, and each round is silence.
-fn may_stream_again(call: &Call) -> bool {
-    call.streams.len() < limits::STREAMS_PER_CALL_MAX as usize && call.reconnects < limits::STREAMS_PER_CALL_MAX
+fn may_stream_again(call: &Call, now: Instant) -> bool {
+    let in_vain = call.reconnects >= limits::STREAMS_PER_CALL_MAX && !call.has_just_reconnected(now);
+    call.streams.len() < limits::STREAMS_PER_CALL_MAX as usize && !in_vain
 }

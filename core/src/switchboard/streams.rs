@@ -93,7 +93,8 @@ impl Switchboard {
         call.streams.insert(start.stream);
         call.last_stream = Some(start.stream);
         (call.watch, call.look_up) = (drain, None);
-        (call.stopped, call.closed_by_us, call.reconnects) = (false, false, 0);
+        (call.stopped, call.closed_by_us) = (false, false);
+        (call.reconnects, call.reconnected) = (0, None);
         call.heard_of = self.now.mono;
         call.account = call.account.or(start.account);
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX);
