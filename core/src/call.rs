@@ -52,6 +52,8 @@ pub struct Call {
     pub(crate) reconnected: Option<Instant>,
     /// The newest stream that was accepted.
     pub(crate) last_stream: Option<StreamSid>,
+    /// Streams Twilio said have stopped; another process may have had them.
+    pub(crate) streams_told: BTreeSet<StreamSid>,
     /// Whether any frame was ever heard.
     pub(crate) heard_ever: bool,
     /// Frames of the streams that ended.
@@ -168,6 +170,7 @@ impl Call {
             reconnects: 0,
             reconnected: None,
             last_stream: None,
+            streams_told: BTreeSet::new(),
             heard_ever: false,
             frames: 0,
             finished: false,
@@ -216,6 +219,23 @@ impl Call {
         })
     }
 
+    /// Streams that started, here or elsewhere: those accepted, and those Twilio said have ended.
+    pub(crate) fn streams_known(&self) -> u32 {
+        u32::try_from(self.streams.union(&self.streams_told).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Notes that a stream is over, in Twilio's own words: it stands in no claim's way.
+    pub(crate) fn told_of(&mut self, stream: Option<StreamSid>) {
+        if self.streams_told.len() < limits::STREAMS_SEEN_MAX {
+            self.streams_told.extend(stream);
+        }
+    }
+
+    /// Whether somebody may be in silence, and it is ours to see to: not over, not recording, and not merely heard of.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Announced | Phase::Streaming | Phase::Between) && !self.is_unknown()
+    }
+
     /// Whether this process has neither announced the call nor seen a stream of it.
     pub(crate) fn is_unknown(&self) -> bool {
         self.source.is_none() && self.streams.is_empty()
@@ -250,6 +270,7 @@ impl Call {
         let reached = match (counts, self.streams.is_empty()) {
             (Some(counts), _) => counts.how_far(),
             (None, true) => "no start seen".to_owned(),
+            (None, false) if self.is_heard() => "frames heard".to_owned(),
             (None, false) if self.heard_ever => "frames heard, then the stream was lost".to_owned(),
             (None, false) => "start but no frame".to_owned(),
         };

@@ -26,13 +26,12 @@ mod watch;
 mod webhooks;
 
 pub use interface::{
-    FetchId, FetchKind, Gauges, Input, Output, Overloaded, RequestId, RequestKind, Settings, StoreId, StoreKind,
-    StreamId, StreamKind,
+    FetchId, FetchKind, Gauges, Input, Output, RequestId, RequestKind, Settings, StoreId, StoreKind, StreamId,
+    StreamKind,
 };
 
-use crate::call::phase::Phase;
 use crate::call::{Call, CallKey};
-use crate::http::Response;
+use crate::http::{self, Response};
 use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
@@ -125,10 +124,11 @@ impl Switchboard {
     /// An id for a request that is about to be handled.
     ///
     /// # Errors
-    /// [`Overloaded`] when [`limits::REQUESTS_MAX`] requests wait; answer 503.
-    pub fn admit(&mut self) -> Result<RequestId, Overloaded> {
-        let request = Request { since: self.now.mono, path: String::new(), level: Level::Info };
-        self.requests.insert(request).map_err(|_| Overloaded)
+    /// Its answer, when [`limits::REQUESTS_MAX`] requests wait already: 503, but the recording document for a webhook,
+    /// which never gets 5xx.
+    pub fn admit(&mut self, request: &http::Request) -> Result<RequestId, Box<Response>> {
+        let entry = Request { since: self.now.mono, path: String::new(), level: Level::Info };
+        self.requests.insert(entry).map_err(|_| Box::new(self.one_too_many(request)))
     }
 
     /// Takes one input in.
@@ -168,25 +168,23 @@ impl Switchboard {
         call.into_iter().chain(self.database.next_timeout()).min()
     }
 
-    /// Whether a drain has nothing left to do: the process may exit.
+    /// Whether a drain has nothing left to do, and nothing left to write: the process may exit.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         if self.draining.is_none() {
             return false;
         }
         let Gauges { live_calls, streams, requests, fetches, unwritten_facts, .. } = self.gauges();
-        let idle = live_calls + streams + requests + fetches == 0;
-        idle && (unwritten_facts == 0 || !self.database.is_up())
+        live_calls + streams + requests + fetches + unwritten_facts == 0
     }
 
     /// How much of everything there is.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        let live = |call: &Call| matches!(call.phase, Phase::Announced | Phase::Streaming | Phase::Between);
         let under_way = |call: &Call| call.fallback.as_ref().is_some_and(|fallback| !fallback.is_confirmed());
         Gauges {
             calls: self.calls.len(),
-            live_calls: self.calls.iter().filter(|(_, call)| live(call)).count(),
+            live_calls: self.calls.iter().filter(|(_, call)| call.is_live()).count(),
             streams: self.streams.len(),
             requests: self.requests.len(),
             fetches: self.fetches.len(),

@@ -24,7 +24,7 @@ impl Service {
         let (reply, answer) = bounded(1);
         // A closed inbox drops the request, and with it the way for an answer.
         self.inbox.send(Message::Request { request, reply }).await.ok();
-        answer.recv().await.unwrap_or_else(|_| Answer::Response(overloaded()))
+        answer.recv().await.unwrap_or_else(|_| Answer::Response(stopped()))
     }
 }
 
@@ -57,7 +57,7 @@ fn unpaced(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// The switchboard took the request and gave no answer: it holds as many as it can, or it stopped.
-fn overloaded() -> Response {
-    Response::text(503, "Too many requests wait for their answer. Try again in a second.\n").with("retry-after", "1")
+/// There is no switchboard any more: the process is ending.
+fn stopped() -> Response {
+    Response::text(503, "This process is stopping. Try again in a second.\n").with("retry-after", "1")
 }

@@ -36,7 +36,7 @@ pub enum Message {
     Request {
         /// The request, whole.
         request: Request,
-        /// Takes the answer; dropped without one when too many requests wait.
+        /// Takes the answer; dropped without one when the switchboard has stopped.
         reply: Sender<Answer>,
     },
     /// A stream reports.
@@ -156,12 +156,13 @@ impl Switch {
 
     fn handle(&mut self, message: Message) {
         let input = match message {
-            Message::Request { request, reply } => {
-                // Dropping `reply` is the answer to one request too many.
-                let Ok(id) = self.board.admit() else { return };
-                self.waiting.insert(id, reply);
-                Input::Request { id, request }
-            }
+            Message::Request { request, reply } => match self.board.admit(&request) {
+                Ok(id) => {
+                    self.waiting.insert(id, reply);
+                    Input::Request { id, request }
+                }
+                Err(response) => return drop(reply.try_send(Answer::Response(*response))),
+            },
             Message::Stream { id, report } => {
                 if matches!(report, StreamReport::Ended { .. }) {
                     self.streams.remove(&id);

@@ -1,5 +1,4 @@
-//! Between streams, at the end of what a caller has to say, and while the process stops: W10, W11, W12 and SIGTERM, in
-//! virtual time.
+//! Between streams and at the end of what a caller has to say: W10, W11, W12, in virtual time.
 
 use bytes::Bytes;
 use callwarden_core::far_end::{AfterFailure, EndedBy, HangUp, Heard, Plan, StreamFault};
@@ -10,8 +9,8 @@ use callwarden_core::store::{CallStatus, FallbackReason};
 use callwarden_core::stream::Ended;
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
-use callwarden_tests::world::script::{Caller, get, stop, token_in};
-use callwarden_tests::world::{DatabaseFault, LATENCY, RestFault, World, settings};
+use callwarden_tests::world::script::{Caller, stop, token_in};
+use callwarden_tests::world::{LATENCY, RestFault, World, settings};
 use std::time::Duration;
 
 const ACCEPTED: RestFault = RestFault::Refused(200, 0);
@@ -331,47 +330,4 @@ fn an_entry_leaves_memory_a_minute_after_its_end_or_five_hours_after_the_last_wo
     assert_eq!(world.switchboard.gauges().calls, 1);
     world.run_for(seconds(2.0));
     assert_eq!(world.switchboard.gauges().calls, 0);
-}
-
-#[test]
-fn a_drain_ends_with_every_caller_recorded_and_nothing_left_to_do() {
-    for rest in [RestFault::None, RestFault::Refused(401, 20003), RestFault::Lost] {
-        let mut world = World::with(settings(&[("DRAIN_SECONDS", "10")]));
-        world.rest_always = rest;
-        let healthy = world.call(Plan { message: seconds(60.0), ..loud(seconds(300.0)) });
-        let mute = world.call(Plan::with_fault(StreamFault::Mute(None)));
-        world.run_for(seconds(3.0));
-        let late = world.call(Plan { start_delay: seconds(1.5), ..loud(seconds(300.0)) });
-        world.run_for(seconds(0.5));
-        world.drain();
-        assert!(!world.switchboard.is_drained());
-        assert_eq!(world.ask(get(path::HEALTHZ)).status, 503);
-        assert_eq!(world.ask(get(path::READYZ)).status, 503);
-        let new = world.call(loud(seconds(5.0)));
-        world.run_until(seconds(60.0), |world| world.switchboard.is_drained());
-        for call in [healthy, mute, late, new] {
-            let ledger = world.run_to_the_end_of(call);
-            assert!(ledger.total(Heard::Recording) > Duration::ZERO, "{rest:?}, call {call}\n{ledger}");
-            assert!(ledger.longest_silence() < seconds(11.5), "{rest:?}, call {call}\n{ledger}");
-        }
-        assert!(world.ledger(healthy).total(Heard::Streaming) > seconds(10.0), "it ran on for DRAIN_SECONDS");
-        assert!(world.ledger(new).streams.is_empty(), "a new call is recorded at once");
-        world.settle();
-    }
-}
-
-#[test]
-fn a_drain_waits_for_unwritten_rows_but_not_for_a_database_that_is_down() {
-    let mut world = World::new();
-    let caller = Caller::new(1);
-    world.announce(caller);
-    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
-    world.database.latency = seconds(0.5);
-    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
-    world.drain();
-    assert!(!world.switchboard.is_drained(), "the last facts are under way");
-    world.database.fault = DatabaseFault::Refuses;
-    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
-    world.run_for(seconds(1.0));
-    assert!(world.switchboard.is_drained());
 }

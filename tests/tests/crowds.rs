@@ -26,7 +26,7 @@ fn alone() -> Switchboard {
 
 /// Puts a request to it and gives back its outputs.
 fn ask(switchboard: &mut Switchboard, now: Now, request: Request) -> Vec<Output> {
-    let id = switchboard.admit().expect("room for a request");
+    let id = switchboard.admit(&request).expect("room for a request");
     let mut out = Vec::new();
     switchboard.handle(now, Input::Request { id, request }, &mut out);
     assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX);
@@ -147,13 +147,17 @@ fn more_repeats_of_a_webhook_than_may_wait_are_answered_at_once() {
 }
 
 #[test]
-fn more_requests_than_may_wait_are_not_admitted() {
+fn one_request_too_many_gets_503_but_a_webhook_its_recording() {
     let mut switchboard = alone();
-    let admitted: Vec<_> = (0..limits::REQUESTS_MAX).map(|_| switchboard.admit().expect("room")).collect();
-    assert!(switchboard.admit().is_err());
+    let page = get(path::HEALTHZ);
+    let admitted: Vec<_> = (0..limits::REQUESTS_MAX).map(|_| switchboard.admit(&page).expect("room")).collect();
+    assert_eq!(switchboard.admit(&page).expect_err("no room").status, 503);
+    let webhook = signed(path::INCOMING_CALL, &Caller::new(1).form(&[]));
+    let refused = switchboard.admit(&webhook).expect_err("no room");
+    assert!(refused.status == 200 && text(&refused).contains("<Record "), "{refused:?}");
     let mut out = Vec::new();
-    switchboard.handle(at(0), Input::Request { id: admitted[0], request: get(path::HEALTHZ) }, &mut out);
-    assert!(switchboard.admit().is_ok(), "an answer makes room");
+    switchboard.handle(at(0), Input::Request { id: admitted[0], request: page.clone() }, &mut out);
+    assert!(switchboard.admit(&page).is_ok(), "an answer makes room");
 }
 
 #[test]

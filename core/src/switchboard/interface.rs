@@ -132,10 +132,6 @@ pub enum Output {
     Log(Box<LogLine>),
 }
 
-/// Too much at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overloaded;
-
 /// How much of everything a switchboard holds: for `/metrics`, and for tests that look for leaks (I5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]

@@ -90,6 +90,15 @@ impl Switchboard {
         }
     }
 
+    /// The answer to a request that there is no room for.
+    pub(super) fn one_too_many(&self, request: &Request) -> Response {
+        match (Webhook::at(request.path()), self.host_of(request)) {
+            (Some(webhook), Some(host)) => self.answer_without_a_call(webhook, &host),
+            _ => Response::text(503, "too many requests wait for their answer: try again in a second\n")
+                .with("retry-after", "1"),
+        }
+    }
+
     /// The handshake is open to anyone: a per-call token in `start` decides.
     fn upgrade(&mut self, id: RequestId, request: &Request, out: &mut Vec<Output>) {
         let asks = request.headers.has_token("upgrade", "websocket")

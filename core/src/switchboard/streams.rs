@@ -259,6 +259,7 @@ impl Switchboard {
     /// Twilio's callback says that a stream stopped. One that we closed had to.
     pub(super) fn stream_stopped(&mut self, key: CallKey, stream: Option<StreamSid>, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get_mut(key) else { return };
+        call.told_of(stream);
         if stream.is_some_and(|stream| call.last_stream != Some(stream)) || call.streams.is_empty() {
             return;
         }

@@ -6,7 +6,7 @@
 use super::database::Finished;
 use super::{Output, Switchboard, log};
 use crate::call::fallback::{Fallback, Step};
-use crate::call::phase::{Cause, Phase};
+use crate::call::phase::Cause;
 use crate::call::{CallKey, Watch, WatchKind};
 use crate::log::{Event, Level, LogLine};
 use crate::store::{CallStatus, Claim, FallbackReason, StoreCommand};
@@ -49,7 +49,12 @@ impl Switchboard {
         match kind {
             WatchKind::Start => self.fall_back(key, FallbackReason::NoStart, None, true, out),
             WatchKind::StreamError => self.fall_back(key, FallbackReason::StreamError, None, true, out),
-            WatchKind::Drain => self.fall_back(key, FallbackReason::StreamLost, None, true, out),
+            WatchKind::Drain => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.trouble = Some("the server was stopped".to_owned());
+                }
+                self.fall_back(key, FallbackReason::StreamLost, None, true, out);
+            }
             WatchKind::Bridge => self.bridge_expired(key, out),
         }
     }
@@ -87,8 +92,8 @@ impl Switchboard {
     /// a second prompt.
     pub(super) fn claim(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get(key) else { return };
-        let known_streams = u32::try_from(call.streams.len()).unwrap_or(u32::MAX);
-        let (call, at, node) = (call.sid, self.now.unix, self.settings.node.clone());
+        let (known_streams, call) = (call.streams_known(), call.sid);
+        let (at, node) = (self.now.unix, self.settings.node.clone());
         if !self.database.claim(key, Claim { call, node, at, known_streams }, out) {
             self.claim_settled(key, None, out);
         }
@@ -177,8 +182,7 @@ impl Switchboard {
             return;
         }
         self.draining = Some(self.now.mono);
-        let live = |phase| matches!(phase, Phase::Announced | Phase::Streaming | Phase::Between);
-        let keys: Vec<CallKey> = self.calls.iter().filter(|(_, call)| live(call.phase)).map(|(key, _)| key).collect();
+        let keys: Vec<CallKey> = self.calls.iter().filter(|(_, call)| call.is_live()).map(|(key, _)| key).collect();
         log(
             LogLine::new(Level::Info, Event::AppStop).count(keys.len() as u64).detail("draining: live calls go on"),
             out,

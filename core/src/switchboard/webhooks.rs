@@ -59,7 +59,7 @@ impl Switchboard {
     }
 
     /// What a webhook gets that names no call we could watch: TwiML must end in a recording all the same.
-    fn answer_without_a_call(&self, webhook: Webhook, host: &PublicHost) -> Response {
+    pub(super) fn answer_without_a_call(&self, webhook: Webhook, host: &PublicHost) -> Response {
         let prompts = &self.settings.prompts;
         match webhook {
             Webhook::IncomingCall | Webhook::StreamEnded => {

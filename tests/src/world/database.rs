@@ -109,7 +109,9 @@ impl SimulatedDatabase {
                 let over = self.status(claim.call).is_some_and(CallStatus::is_terminal);
                 let held =
                     self.claims.get(&claim.call).is_some_and(|(node, until)| *node != claim.node && *until > now.mono);
-                let granted = !over && !held && self.fallback(claim.call).is_none();
+                let started = self.of(claim.call).filter_map(|fact| fact.stream).map(|(ordinal, _)| ordinal).max();
+                let elsewhere = started.is_some_and(|streams| streams > claim.known_streams);
+                let granted = !over && !held && !elsewhere && self.fallback(claim.call).is_none();
                 if granted {
                     let until = now.mono + limits::CLAIM_LEASE;
                     self.claims.insert(claim.call, (claim.node.clone(), until));

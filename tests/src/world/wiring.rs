@@ -15,7 +15,7 @@ impl World {
     pub(super) fn arrive(&mut self, event: InTransit) {
         match event {
             InTransit::ToServer(asker, request) => {
-                let id = self.switchboard.admit().expect("room for a request");
+                let id = self.switchboard.admit(&request).expect("room for a request");
                 self.of_request.insert(id, asker);
                 self.input(Input::Request { id, request: *request });
             }
