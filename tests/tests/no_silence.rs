@@ -311,7 +311,18 @@ fn play(script: &Script, nuisance: bool) -> World {
 /// The longest dead air a call of the script may have: the worst of its faults, and what each REST fault of the whole
 /// script may cost it (a refusal 10 s, the next one 20 s, …).
 fn allowed(script: &Script, plan: &Plan) -> Duration {
-    let quiet = plan.faults.iter().any(|fault| matches!(fault, StreamFault::QuietAfter(..)));
+    // A stream that stalls before its first mark came back has never echoed: it counts as quiet (W3).
+    let quiet = plan.faults.iter().any(|fault| match fault {
+        StreamFault::QuietAfter(..) => true,
+        StreamFault::StallAfter(after, _) => *after < SLACK,
+        StreamFault::None
+        | StreamFault::NeverStarts
+        | StreamFault::HandshakeFails(_)
+        | StreamFault::ConnectsButNoStart
+        | StreamFault::Mute(_)
+        | StreamFault::DropAfter(_)
+        | StreamFault::StopAfter(_) => false,
+    });
     let base = if quiet { limits::QUIET_TIME } else { limits::BRIDGE_TIME };
     let rest: Duration = (1_u32..).zip(&script.rest).map(|(nth, _)| limits::CLAIM_OVERDUE * nth + seconds(6)).sum();
     let database = if script.database == DatabaseFault::None { Duration::ZERO } else { limits::ROW_TIME };
