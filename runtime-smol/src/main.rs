@@ -6,7 +6,7 @@ use callwarden::log;
 use callwarden::serve::{Running, StartError, listen, serve};
 use callwarden::signals::Signals;
 use callwarden::switch::Finish;
-use callwarden_core::config::Config;
+use callwarden_core::config::{Config, SETTINGS};
 use callwarden_core::log::{Event, Level, LogLine};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -32,11 +32,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Every setting in force, its meaning above it.
 fn print_config() -> ExitCode {
     match read_config() {
         Ok(config) => {
-            let settings = config.describe().into_iter().map(|(name, value)| format!("{name}={value}\n"));
-            print(&settings.collect::<String>())
+            let settings = SETTINGS.iter().zip(config.describe());
+            let lines = settings.map(|(setting, (name, value))| format!("# {}\n{name}={value}\n", setting.meaning));
+            print(&lines.collect::<String>())
         }
         Err(code) => code,
     }

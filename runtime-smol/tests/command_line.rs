@@ -133,6 +133,7 @@ fn config_shows_the_effective_values_and_no_secret() {
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0));
     assert!(shown.contains("GREETING_TEXT=שלום\n") && shown.contains("MEDIA_TIMEOUT=6s\n"), "{shown}");
+    assert!(shown.contains("# Port to listen on; 0 lets the system choose.\nPORT=0\n"), "{shown}");
     assert!(!shown.contains("hush-hush"), "{shown}");
 }
 
