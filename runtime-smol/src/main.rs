@@ -94,7 +94,10 @@ async fn attend(mut running: Running, mut signals: Signals) -> ExitCode {
             fail(INTERNAL_ERROR, &format!("internal error: the switchboard panicked: {cause}; {advice}"))
         }
         Some(Finish::Drained) => stopped(Level::Info, "drained"),
-        None => stopped(Level::Warn, "DRAIN_SECONDS are over: what is still open is cut"),
+        None => stopped(
+            Level::Warn,
+            "DRAIN_SECONDS are over: open streams are cut, and rows that the database has not taken are lost",
+        ),
     }
 }
 

@@ -215,7 +215,7 @@ fn a_file_that_is_no_database_hinders_no_call_and_is_named_once() {
     smol::block_on(async {
         let file = std::env::temp_dir().join(format!("callwarden-לא-מסד-{}", std::process::id()));
         std::fs::write(&file, "זה לא מסד נתונים".repeat(1_000)).expect("written");
-        let server = server(&[("DATABASE_URL", &format!("sqlite:{}", file.display()))]);
+        let server = server(&[("DATABASE_URL", &format!("sqlite:{}", file.display())), ("DRAIN_SECONDS", "0")]);
         let name = file.to_str().expect("UTF-8");
         server.wait_for_line("DB_ERROR", |line| line["cause"].as_str().is_some_and(|cause| cause.contains(name)));
         for number in 1..=5 {
@@ -232,7 +232,11 @@ fn a_file_that_is_no_database_hinders_no_call_and_is_named_once() {
         .await;
         let errors = server.settled_lines("DB_ERROR", |line| line["level"] == "ERROR").await;
         assert_eq!(errors.len(), 1, "{errors:?}");
-        stop_server(server).await;
+        server.signal("TERM");
+        let (code, lines) = server.ended();
+        let last = lines.last().expect("a line");
+        assert_eq!((code, &last["message"], &last["level"]), (Some(0), &"APP_STOP".into(), &"WARN".into()));
+        assert!(last["detail"].as_str().is_some_and(|detail| detail.contains("rows")), "{last}");
         std::fs::remove_file(file).expect("still there");
     });
 }
