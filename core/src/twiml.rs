@@ -12,7 +12,6 @@ use core::net::Ipv6Addr;
 use core::str::FromStr;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
-use std::io;
 
 /// Three retries, also after a read timeout of 4 s or a 5xx: by default Twilio repeats neither.
 const RETRIES: &str = "#rc=3&rp=ct,rt,5xx&rt=4000";
@@ -169,34 +168,34 @@ impl Document<'_> {
     #[must_use]
     pub fn to_xml(&self, host: &PublicHost) -> String {
         let mut xml = Xml(Writer::new(Vec::new()));
-        self.write(&mut xml, host).expect("a Vec takes every write");
+        self.write(&mut xml, host);
         String::from_utf8(xml.0.into_inner()).expect("written from texts")
     }
 
-    fn write(&self, xml: &mut Xml, host: &PublicHost) -> io::Result<()> {
-        xml.event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    fn write(&self, xml: &mut Xml, host: &PublicHost) {
+        xml.event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)));
         if *self == Self::Empty {
             return xml.empty("Response", &[]);
         }
-        xml.open("Response", &[])?;
+        xml.open("Response", &[]);
         match *self {
             Self::Stream { greeting, call, token } => {
-                xml.announce(greeting, host)?;
-                xml.connect(host, call.as_ref().map_or(NO_CALL, CallSid::as_str), token)?;
+                xml.announce(greeting, host);
+                xml.connect(host, call.as_ref().map_or(NO_CALL, CallSid::as_str), token);
             }
             Self::Record(prompt) => {
-                xml.announce(prompt, host)?;
-                xml.record(host)?;
+                xml.announce(prompt, host);
+                xml.record(host);
             }
-            Self::RecordAgain => xml.record(host)?,
+            Self::RecordAgain => xml.record(host),
             Self::Goodbye(prompt) => {
-                xml.announce(prompt, host)?;
-                xml.empty("Hangup", &[])?;
+                xml.announce(prompt, host);
+                xml.empty("Hangup", &[]);
             }
-            Self::Hangup => xml.empty("Hangup", &[])?,
+            Self::Hangup => xml.empty("Hangup", &[]),
             Self::Empty => {}
         }
-        xml.close("Response")
+        xml.close("Response");
     }
 }
 
@@ -213,53 +212,53 @@ pub fn response(document: &Document<'_>, host: &PublicHost) -> Response {
 struct Xml(Writer<Vec<u8>>);
 
 impl Xml {
-    fn event(&mut self, event: Event<'_>) -> io::Result<()> {
-        self.0.write_event(event)
+    fn event(&mut self, event: Event<'_>) {
+        self.0.write_event(event).expect("a Vec takes every write");
     }
 
-    fn open(&mut self, name: &str, attributes: &[(&str, &str)]) -> io::Result<()> {
-        self.event(Event::Start(BytesStart::new(name).with_attributes(attributes.iter().copied())))
+    fn open(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.event(Event::Start(BytesStart::new(name).with_attributes(attributes.iter().copied())));
     }
 
-    fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) -> io::Result<()> {
-        self.event(Event::Empty(BytesStart::new(name).with_attributes(attributes.iter().copied())))
+    fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.event(Event::Empty(BytesStart::new(name).with_attributes(attributes.iter().copied())));
     }
 
-    fn close(&mut self, name: &str) -> io::Result<()> {
-        self.event(Event::End(BytesEnd::new(name)))
+    fn close(&mut self, name: &str) {
+        self.event(Event::End(BytesEnd::new(name)));
     }
 
-    fn text(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) -> io::Result<()> {
-        self.open(name, attributes)?;
-        self.event(Event::Text(BytesText::new(text)))?;
-        self.close(name)
+    fn text(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
+        self.open(name, attributes);
+        self.event(Event::Text(BytesText::new(text)));
+        self.close(name);
     }
 
-    fn announce(&mut self, announcement: Announcement<'_>, host: &PublicHost) -> io::Result<()> {
+    fn announce(&mut self, announcement: Announcement<'_>, host: &PublicHost) {
         match announcement {
             Announcement::Play(path) => self.text("Play", &[], &host.https(path)),
             Announcement::Say(text) => match spoken(text) {
-                text if text.is_empty() => Ok(()),
+                text if text.is_empty() => {}
                 text => self.text("Say", &[("language", LANGUAGE), ("voice", VOICE)], &text),
             },
-            Announcement::Silent => Ok(()),
+            Announcement::Silent => {}
         }
     }
 
-    fn connect(&mut self, host: &PublicHost, call: &str, token: &str) -> io::Result<()> {
+    fn connect(&mut self, host: &PublicHost, call: &str, token: &str) {
         let ended = host.callback(path::STREAM_ENDED);
-        self.open("Connect", &[("action", &ended), ("method", "POST")])?;
+        self.open("Connect", &[("action", &ended), ("method", "POST")]);
         let (url, status) = (host.wss(path::MEDIA), host.callback(path::STREAM_STATUS));
-        self.open("Stream", &[("url", &url), ("statusCallback", &status)])?;
-        self.empty("Parameter", &[("name", "call_sid"), ("value", call)])?;
-        self.empty("Parameter", &[("name", "token"), ("value", token)])?;
-        self.close("Stream")?;
-        self.close("Connect")?;
-        self.text("Redirect", &[("method", "POST")], &ended)
+        self.open("Stream", &[("url", &url), ("statusCallback", &status)]);
+        self.empty("Parameter", &[("name", "call_sid"), ("value", call)]);
+        self.empty("Parameter", &[("name", "token"), ("value", token)]);
+        self.close("Stream");
+        self.close("Connect");
+        self.text("Redirect", &[("method", "POST")], &ended);
     }
 
     /// `in-progress` is asked for because it is the only proof that a recording runs.
-    fn record(&mut self, host: &PublicHost) -> io::Result<()> {
+    fn record(&mut self, host: &PublicHost) {
         self.empty(
             "Record",
             &[
@@ -272,7 +271,7 @@ impl Xml {
                 ("maxLength", &limits::RECORD_LENGTH_SECONDS.to_string()),
                 ("trim", "do-not-trim"),
             ],
-        )
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use callwarden_core::far_end::{AfterFailure, EndedBy, HangUp, Heard, Ledger, Pla
 use callwarden_core::http::Method;
 use callwarden_core::log::Event;
 use callwarden_core::prompts::Prompts;
+use callwarden_core::sid::StreamSid;
 use callwarden_core::store::{CallStatus, FallbackReason};
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
@@ -273,16 +274,22 @@ fn an_error_of_an_older_stream_says_nothing_about_the_present_one() {
     assert!(world.lines_of(caller, Event::WatchdogRedirect).is_empty());
 }
 
-#[test]
-fn a_stream_error_never_moves_a_call_whose_frames_go_on() {
-    let mut world = World::new();
-    let caller = Caller::new(1);
+/// A stream that has carried frames, and that Twilio has just reported broken.
+fn reported_broken(world: &mut World, caller: Caller) -> (StreamSid, usize) {
     let token = world.announce(caller);
     let stream = caller.stream(1);
     let socket = world.open_stream(caller, stream, &token);
     world.frames(socket, stream, seconds(2.0));
-    let error = [("StreamEvent", "stream-error"), ("StreamError", "Warning"), ("StreamSid", stream.as_str())];
+    let error = [("StreamEvent", "stream-error"), ("StreamError", "Broken"), ("StreamSid", stream.as_str())];
     world.webhook(path::STREAM_STATUS, caller, &error);
+    (stream, socket)
+}
+
+#[test]
+fn a_stream_error_never_moves_a_call_whose_frames_go_on() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    let (stream, socket) = reported_broken(&mut world, caller);
     world.frames(socket, stream, seconds(17.0));
     assert!(world.lines_of(caller, Event::WatchdogRedirect).is_empty(), "frames flow: no fallback (W6)");
     assert_eq!(world.socket(socket).closed, None);
@@ -292,12 +299,7 @@ fn a_stream_error_never_moves_a_call_whose_frames_go_on() {
 fn a_stream_reported_broken_whose_frames_stopped_is_lost_after_eight_seconds() {
     let mut world = World::new();
     let caller = Caller::new(1);
-    let token = world.announce(caller);
-    let stream = caller.stream(1);
-    let socket = world.open_stream(caller, stream, &token);
-    world.frames(socket, stream, seconds(2.0));
-    let error = [("StreamEvent", "stream-error"), ("StreamError", "Broken"), ("StreamSid", stream.as_str())];
-    world.webhook(path::STREAM_STATUS, caller, &error);
+    let (_, socket) = reported_broken(&mut world, caller);
     let told = world.now.mono;
     world.rest_next = [RestFault::Found("in-progress"), RestFault::Refused(200, 0)].into();
     world.run_for(seconds(9.0));

@@ -8,6 +8,7 @@ use callwarden_tests::database::TestDatabase;
 use callwarden_tests::http::soon;
 use callwarden_tests::postgres::Cluster;
 use callwarden_tests::process::{FROM, Server};
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -150,25 +151,36 @@ fn a_database_that_hangs_holds_one_webhook_for_a_second_and_then_none() {
     });
 }
 
+/// Webhooks are answered in time while another connection holds `lock`, and their rows are written when it lets go.
+async fn outlast<C>(database: &TestDatabase, lock: &'static str)
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c>,
+{
+    let server = server(&[("DATABASE_URL", &database.url())]);
+    until_ready_is(&server, 200).await;
+    let mut holder = C::connect(&database.url()).await.expect("a connection");
+    holder.execute(lock).await.expect("the lock");
+    for number in 1..=3 {
+        let took = announce(&server, number).await;
+        assert!(took < ANSWER_TIME, "{took:?}");
+    }
+    until_ready_is(&server, 503).await;
+    holder.execute("ROLLBACK").await.expect("released");
+    until_ready_is(&server, 200).await;
+    until_written(database, &numbered(1..=3)).await;
+    stop_server(server).await;
+}
+
 #[test]
 fn a_locked_table_holds_a_webhook_no_longer_than_its_time() {
-    use sqlx::{Connection as _, Executor as _};
-    smol::block_on(async {
-        let database = TestDatabase::postgres();
-        let server = server(&[("DATABASE_URL", &database.url())]);
-        until_ready_is(&server, 200).await;
-        let mut holder = sqlx::PgConnection::connect(&database.url()).await.expect("a connection");
-        holder.execute("BEGIN; LOCK TABLE call_log IN ACCESS EXCLUSIVE MODE").await.expect("the lock");
-        for number in 1..=3 {
-            let took = announce(&server, number).await;
-            assert!(took < ANSWER_TIME, "{took:?}");
-        }
-        until_ready_is(&server, 503).await;
-        holder.execute("ROLLBACK").await.expect("released");
-        until_ready_is(&server, 200).await;
-        until_written(&database, &numbered(1..=3)).await;
-        stop_server(server).await;
-    });
+    let lock = "BEGIN; LOCK TABLE call_log IN ACCESS EXCLUSIVE MODE";
+    smol::block_on(async { outlast::<PgConnection>(&TestDatabase::postgres(), lock).await });
+}
+
+#[test]
+fn a_file_that_another_process_locks_holds_a_webhook_no_longer_than_its_time() {
+    smol::block_on(async { outlast::<SqliteConnection>(&TestDatabase::sqlite(), "BEGIN IMMEDIATE").await });
 }
 
 #[test]
@@ -238,26 +250,5 @@ fn a_file_that_is_no_database_hinders_no_call_and_is_named_once() {
         assert_eq!((code, &last["message"], &last["level"]), (Some(0), &"APP_STOP".into(), &"WARN".into()));
         assert!(last["detail"].as_str().is_some_and(|detail| detail.contains("rows")), "{last}");
         std::fs::remove_file(file).expect("still there");
-    });
-}
-
-#[test]
-fn a_file_that_another_process_locks_holds_a_webhook_no_longer_than_its_time() {
-    use sqlx::{Connection as _, Executor as _};
-    smol::block_on(async {
-        let database = TestDatabase::sqlite();
-        let server = server(&[("DATABASE_URL", &database.url())]);
-        until_ready_is(&server, 200).await;
-        let mut holder = sqlx::SqliteConnection::connect(&database.url()).await.expect("a connection");
-        holder.execute("BEGIN IMMEDIATE").await.expect("the lock");
-        for number in 1..=3 {
-            let took = announce(&server, number).await;
-            assert!(took < ANSWER_TIME, "{took:?}");
-        }
-        until_ready_is(&server, 503).await;
-        holder.execute("ROLLBACK").await.expect("released");
-        until_ready_is(&server, 200).await;
-        until_written(&database, &numbered(1..=3)).await;
-        stop_server(server).await;
     });
 }
