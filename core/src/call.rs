@@ -3,11 +3,11 @@
 pub mod fallback;
 pub mod phase;
 
+use crate::id::{FetchId, RequestId, StreamId};
 use crate::key::Key;
 use crate::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
 use crate::store::Source;
 use crate::stream::Start;
-use crate::switchboard::{FetchId, RequestId, StreamId};
 use crate::time::Instant;
 use crate::twiml::PublicHost;
 use crate::{limits, stream::Counts};

@@ -69,6 +69,7 @@ pub mod far_end;
 pub mod fetch;
 pub mod form;
 pub mod http;
+pub mod id;
 pub mod key;
 pub mod limits;
 pub mod log;

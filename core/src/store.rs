@@ -289,7 +289,7 @@ pub struct Claim {
     pub node: String,
     /// When, for a row that does not exist yet.
     pub at: UnixMillis,
-    /// How many streams of the call this process has seen start.
+    /// How many streams of the call this process has seen start, or was told by Twilio that they stopped.
     pub known_streams: u32,
 }
 

@@ -25,13 +25,11 @@ mod streams;
 mod watch;
 mod webhooks;
 
-pub use interface::{
-    FetchId, FetchKind, Gauges, Input, Output, RequestId, RequestKind, Settings, StoreId, StoreKind, StreamId,
-    StreamKind,
-};
+pub use interface::{Gauges, Input, Output, Settings};
 
 use crate::call::{Call, CallKey};
 use crate::http::{self, Response};
+use crate::id::{FetchKind, RequestId, RequestKind, StreamKind};
 use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};

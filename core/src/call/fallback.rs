@@ -13,9 +13,9 @@
 //! A TwiML fetch confirms it from any state: its answer is the recording document. One that failed begins anew after
 //! [`limits::CLAIM_OVERDUE`].
 
+use crate::id::FetchId;
 use crate::limits;
 use crate::store::FallbackReason;
-use crate::switchboard::FetchId;
 use crate::time::{Instant, UnixMillis};
 use core::time::Duration;
 

@@ -1,8 +1,9 @@
 //! Which TwiML a call gets: one decision for every fetch, first or repeated (D5).
 
-use super::{Output, RequestId, Switchboard};
+use super::{Output, Switchboard};
 use crate::call::phase::{Cause, Phase};
 use crate::call::{Call, CallKey, Question, Watch, WatchKind};
+use crate::id::RequestId;
 use crate::limits;
 use crate::prompts::Role;
 use crate::store::{FallbackReason, Source};

@@ -4,8 +4,9 @@
 //! While the database does not answer they wait here, within [`limits::FACTS_WAITING_MAX`]; one batch at a time is
 //! tried until one is taken.
 
-use super::{Output, StoreId, StoreKind};
+use super::Output;
 use crate::call::CallKey;
+use crate::id::{StoreId, StoreKind};
 use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};

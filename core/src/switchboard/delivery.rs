@@ -3,11 +3,12 @@
 //! repeated after which answer is decided here.
 
 use super::pages::Service;
-use super::{Fetch, FetchId, Output, Switchboard, log};
+use super::{Fetch, Output, Switchboard, log};
 use crate::call::fallback::{Step, Verdict};
 use crate::call::phase::Cause;
 use crate::call::{CallKey, Watch, WatchKind};
 use crate::fetch::{FetchError, FetchResponse};
+use crate::id::FetchId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::prompts::Role;

@@ -3,34 +3,12 @@
 use crate::config::Config;
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
 use crate::http::{Request, Response};
-use crate::key::Key;
+use crate::id::{FetchId, RequestId, StoreId, StreamId};
 use crate::log::LogLine;
 use crate::prompts::Prompts;
 use crate::store::{StoreAnswer, StoreCommand, StoreError};
 use crate::stream::{MediaStream, StreamCommand, StreamReport};
 use core::time::Duration;
-
-/// Marker of [`RequestId`].
-#[derive(Debug)]
-pub struct RequestKind;
-/// Marker of [`FetchId`].
-#[derive(Debug)]
-pub struct FetchKind;
-/// Marker of [`StoreId`].
-#[derive(Debug)]
-pub struct StoreKind;
-/// Marker of [`StreamId`].
-#[derive(Debug)]
-pub struct StreamKind;
-
-/// A request that waits for its answer.
-pub type RequestId = Key<RequestKind>;
-/// An HTTP request of ours under way.
-pub type FetchId = Key<FetchKind>;
-/// A database command under way.
-pub type StoreId = Key<StoreKind>;
-/// An open WebSocket.
-pub type StreamId = Key<StreamKind>;
 
 /// What a switchboard is made with.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! Which request is what, and who may ask it.
 
-use super::{Output, RequestId, Stream, Switchboard, log};
+use super::{Output, Stream, Switchboard, log};
 use crate::form::Form;
 use crate::http::{Method, Request, Response};
+use crate::id::RequestId;
 use crate::log::{Event, Level, LogLine};
 use crate::signature::{self, Payload};
 use crate::stream::{MediaStream, StreamSettings};

@@ -1,8 +1,9 @@
 //! Which socket speaks for a call, and what its reports mean.
 
-use super::{Output, StreamId, Switchboard, log};
+use super::{Output, Switchboard, log};
 use crate::call::phase::{Cause, Phase};
 use crate::call::{Call, CallKey, Challenger, Link, Watch, WatchKind};
+use crate::id::StreamId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::sid::StreamSid;

@@ -2,11 +2,12 @@
 //! one may have answered it; none of these ever fails: Twilio gets TwiML or 204.
 
 use super::routes::Webhook;
-use super::{Output, RequestId, Switchboard, log};
+use super::{Output, Switchboard, log};
 use crate::call::phase::{Cause, Phase};
 use crate::call::{Call, CallKey, Question, Waiting};
 use crate::form::Form;
 use crate::http::Response;
+use crate::id::RequestId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::prompts::Role;

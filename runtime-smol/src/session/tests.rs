@@ -3,10 +3,10 @@
 use super::*;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use callwarden_core::id::StreamKind;
 use callwarden_core::key::Slab;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_core::stream::{StreamSettings, Trouble};
-use callwarden_core::switchboard::StreamKind;
 use futures_util::StreamExt;
 use smol::channel::bounded;
 use smol::{Async, Executor};

@@ -4,9 +4,9 @@ use super::*;
 use crate::fetch::ClientSettings;
 use callwarden_core::config::Config;
 use callwarden_core::http::{Headers, Method};
+use callwarden_core::id::StreamKind;
 use callwarden_core::key::Slab;
 use callwarden_core::stream::StreamSettings;
-use callwarden_core::switchboard::StreamKind;
 use smol::Executor;
 use std::net::{IpAddr, Ipv4Addr};
 

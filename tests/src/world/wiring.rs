@@ -5,9 +5,10 @@ use super::{Asker, InTransit, LATENCY, Peer, RestFault, Socket, World, network};
 use callwarden_core::far_end::{FarInput, FarOutput, SocketId};
 use callwarden_core::fetch::FetchRequest;
 use callwarden_core::http::Response;
+use callwarden_core::id::{FetchId, RequestId, StreamId};
 use callwarden_core::limits;
 use callwarden_core::stream::{Ended, MediaStream, StreamCommand, StreamOutput};
-use callwarden_core::switchboard::{FetchId, Input, Output, RequestId, StreamId};
+use callwarden_core::switchboard::{Input, Output};
 use callwarden_core::time::Instant;
 use std::time::Duration;
 
