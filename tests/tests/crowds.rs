@@ -11,7 +11,7 @@ use callwarden_core::path;
 use callwarden_core::switchboard::{Input, Output, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
 use callwarden_tests::world::script::{Caller, get, signed, text};
-use callwarden_tests::world::{World, settings};
+use callwarden_tests::world::{RestFault, World, settings};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,4 +188,34 @@ fn more_rows_than_may_be_at_the_database_wait_for_their_turn_and_nobody_waits_fo
     world.run_for(SECOND * 5);
     assert_eq!(world.answers.iter().flatten().count() as u128, calls);
     assert!((1..=calls).all(|number| world.database.status(Caller::new(number).call).is_some()));
+}
+
+#[test]
+fn a_runtime_that_owes_an_answer_for_ever_costs_an_update_and_no_caller() {
+    let mut world = World::new();
+    world.rest_always = RestFault::Slow(SECOND * 3_600);
+    world.announce(Caller::new(1));
+    world.run_for(SECOND * 30);
+    let updates: Vec<_> = world.rest_log.iter().map(|(at, ..)| *at).collect();
+    let wait = limits::REST_TIME + limits::REST_GRACE + limits::AMBIGUOUS_WAIT;
+    assert_eq!(updates[1].since(updates[0]), wait, "an update without an answer counts as ambiguous (W7)");
+    assert_eq!(updates[2].since(updates[1]), wait);
+}
+
+#[test]
+fn codes_statuses_and_paths_are_cut_to_what_is_worth_keeping() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    let long = "ש".repeat(200);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", &long)]);
+    world.webhook(path::INCOMING_CALL, caller, &[("ErrorCode", &long)]);
+    world.ask(get(&format!("/{long}?{long}")));
+    world.run_for(SECOND);
+    let kept = "ש".repeat(limits::ERROR_CODE_CHARS_MAX);
+    let status = world.database.events.iter().find(|event| event.event == "call_status").expect("noted");
+    assert_eq!(status.detail, kept);
+    let how_far = world.database.how_far(caller.call).expect("it fell back");
+    assert!(how_far.ends_with(&format!("error {kept}")), "{how_far}");
+    let paths = world.logged(Event::Req).into_iter().filter_map(|line| line.path.as_ref());
+    assert_eq!(paths.map(|path| path.chars().count()).max(), Some(limits::LOGGED_PATH_CHARS_MAX));
 }
