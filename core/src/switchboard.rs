@@ -90,6 +90,8 @@ struct Stream {
 enum Fetch {
     Update(CallKey),
     LookUp(CallKey),
+    /// Of a fallback that failed.
+    Probe(CallKey),
 }
 
 impl Switchboard {

@@ -109,7 +109,7 @@ const RECORDING: &str = "RE00000000000000000000000000000001";
 fn a_fallback_that_failed_begins_anew_after_ten_seconds_and_then_ever_more_rarely() {
     let (mut world, ..) = without_start([], RestFault::Refused(403, 20003));
     world.run_for(seconds(300.0));
-    assert_eq!(updates_after_the_first(&world), [10.0, 30.0, 60.1, 100.1, 150.1, 210.1, 270.2]);
+    assert_eq!(updates_after_the_first(&world), [10.0, 30.1, 60.1, 100.2, 150.2, 210.3, 270.3]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use callwarden_core::far_end::{AfterFailure, HangUp, Heard, Plan, RecordingFate, StreamFault};
+use callwarden_core::http::Method;
 use callwarden_core::limits;
 use callwarden_core::log::Event;
 use callwarden_tests::world::{DatabaseFault, RestFault, World, settings};
@@ -165,6 +166,24 @@ fn an_outage_in_which_updates_are_refused_or_lost_ends_in_a_recording_within_a_c
             world.rest_always = RestFault::None;
             let ledger = world.run_to_the_end_of(call);
             let allowed = seconds(outage) + limits::CLAIM_OVERDUE + SLACK;
+            assert!(ledger.longest_silence() <= allowed, "{outage} s of {fault:?}\n{ledger}");
+        }
+    }
+}
+
+#[test]
+fn a_long_outage_of_rest_ends_in_a_recording_within_a_question_of_its_end() {
+    for outage in [40, 61, 300] {
+        for fault in [RestFault::Refused(503, 20503), RestFault::Lost] {
+            let mut world = World::new();
+            world.rest_always = fault;
+            let call = world.call(Plan::with_fault(StreamFault::NeverStarts));
+            world.run_for(seconds(outage));
+            let updates = world.rest_log.iter().filter(|(_, method, _)| *method == Method::Post).count();
+            assert_eq!(updates, 3, "an update that may have been applied is repeated twice at most (W7)");
+            world.rest_always = RestFault::None;
+            let ledger = world.run_to_the_end_of(call);
+            let allowed = seconds(outage) + limits::REST_RETRY_MAX + limits::REST_TIME + SLACK;
             assert!(ledger.longest_silence() <= allowed, "{outage} s of {fault:?}\n{ledger}");
         }
     }

@@ -8,10 +8,15 @@
 //!                     agreement for 5 s ◀──────────┼─ "no such call", once more
 //!                                                  │
 //!                               Failed ◀───────────┴─ refused for good: the socket is closed instead
+//!                                │  ▲
+//!                after 10 s, 20 s …  │ Twilio cannot be reached: again in 4 s
+//!                                ▼  │
+//!                              Probing ──reached, the call lives──▶ Claiming
 //! ```
 //!
 //! A TwiML fetch confirms it from any state: its answer is the recording document. One that failed begins anew after
-//! [`limits::CLAIM_OVERDUE`].
+//! [`limits::CLAIM_OVERDUE`]. Before it does, Twilio is asked about the call: a question can be repeated without harm
+//! until an outage is over, an update cannot, for each one restarts a recording that runs.
 
 use crate::id::FetchId;
 use crate::limits;
@@ -79,6 +84,13 @@ pub enum Step {
     Failed {
         /// It begins anew then.
         again: Instant,
+    },
+    /// Whether Twilio can be reached again, and the call lives.
+    Probing {
+        /// The question.
+        id: FetchId,
+        /// Without an answer by then it is asked again.
+        until: Instant,
     },
     /// The caller is being recorded.
     Confirmed,
@@ -206,13 +218,24 @@ impl Fallback {
         Verdict::Hopeless
     }
 
+    /// Twilio is asked about the call.
+    pub(crate) fn probing(&mut self, id: FetchId, now: Instant) {
+        self.step = Step::Probing { id, until: now + limits::REST_TIME + limits::REST_GRACE };
+    }
+
+    /// Twilio could not be asked, or not be reached: soon again.
+    pub(crate) fn not_reached(&mut self, wait: Duration, now: Instant) {
+        self.step = Step::Failed { again: now + wait };
+    }
+
     /// The next moment something must happen.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let step = match self.step {
             Step::Claiming { until, .. }
             | Step::Sent { until, .. }
             | Step::Signs { until }
-            | Step::Agreement { until } => Some(until),
+            | Step::Agreement { until }
+            | Step::Probing { until, .. } => Some(until),
             Step::Due { at } | Step::Failed { again: at } => Some(at),
             Step::Confirmed => return None,
         };

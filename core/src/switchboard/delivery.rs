@@ -13,7 +13,6 @@ use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::prompts::Role;
 use crate::rest::{self, LookUpOutcome, UpdateOutcome};
-use crate::sid::AccountSid;
 use crate::store::FallbackReason;
 use crate::stream::StreamCommand;
 use crate::twiml::Document;
@@ -73,16 +72,15 @@ impl Switchboard {
                 let verdict = fallback.no_agreement(now);
                 self.after(key, verdict, "unknown_call", out);
             }
-            Step::Failed { again } if again <= now => {
-                fallback.begin_again(now);
-                self.claim(key, out);
-            }
+            Step::Failed { again } if again <= now => self.probe(key, out),
+            Step::Probing { until, .. } if until <= now => fallback.not_reached(limits::REST_RETRY_MAX, now),
             Step::Claiming { .. }
             | Step::Due { .. }
             | Step::Sent { .. }
             | Step::Signs { .. }
             | Step::Agreement { .. }
             | Step::Failed { .. }
+            | Step::Probing { .. }
             | Step::Confirmed => {}
         }
     }
@@ -128,6 +126,10 @@ impl Switchboard {
             }
             Fetch::LookUp(key) => {
                 self.looked_up(id, key, result, out);
+                key
+            }
+            Fetch::Probe(key) => {
+                self.probed(id, key, result, out);
                 key
             }
         };
@@ -228,7 +230,47 @@ impl Switchboard {
             | Step::Due { .. }
             | Step::Agreement { .. }
             | Step::Failed { .. }
+            | Step::Probing { .. }
             | Step::Confirmed => {}
+        }
+    }
+
+    /// A fallback that failed is due again: is Twilio within reach, and the call alive?
+    fn probe(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        if self.settings.config.twilio.is_none() {
+            return self.begin_again(key, out);
+        }
+        let (now, asked) = (self.now.mono, self.ask_twilio(key, Fetch::Probe(key), out));
+        let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
+        match asked {
+            Some(id) => fallback.probing(id, now),
+            None => fallback.not_reached(limits::NO_ROOM_WAIT, now),
+        }
+    }
+
+    /// The answer to a probe. Only silence and faults of Twilio's are waited out; what it refuses, an update may get.
+    fn probed(&mut self, id: FetchId, key: CallKey, result: &Result<FetchResponse, FetchError>, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        let outcome = rest::look_up_outcome(result).outcome;
+        self.use_of_twilio(!matches!(outcome, LookUpOutcome::Failed { .. } | LookUpOutcome::Unauthorized));
+        let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
+        if !matches!(fallback.step, Step::Probing { id: asked, .. } if asked == id) {
+            return;
+        }
+        match outcome {
+            LookUpOutcome::Over { status, duration } => self.end_call(key, Some(status), duration, out),
+            LookUpOutcome::Failed { retry: true } => fallback.not_reached(limits::REST_RETRY_MAX, now),
+            LookUpOutcome::Alive
+            | LookUpOutcome::NotFound
+            | LookUpOutcome::Unauthorized
+            | LookUpOutcome::Failed { retry: false } => self.begin_again(key, out),
+        }
+    }
+
+    fn begin_again(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        if let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) {
+            fallback.begin_again(self.now.mono);
+            self.claim(key, out);
         }
     }
 
@@ -261,19 +303,28 @@ impl Switchboard {
         if call.is_over() || call.is_recording() || call.is_claimed() || call.look_up.is_some() {
             return;
         }
-        let Some(twilio) = &self.settings.config.twilio else {
+        if self.settings.config.twilio.is_none() {
             let line = LogLine::new(Level::Warn, Event::WatchdogRedirectFail).call(call.sid).cause("no_credentials");
             return log(line.detail("development mode: Twilio cannot be asked whether the call still lives"), out);
-        };
-        let room = self.fetches.insert(Fetch::LookUp(key));
-        let (Ok(id), Some(authorization)) = (room, rest::authorization(twilio, 0)) else {
+        }
+        let asked = self.ask_twilio(key, Fetch::LookUp(key), out);
+        let Some(call) = self.calls.get_mut(key) else { return };
+        call.look_up = asked;
+        if asked.is_none() {
             call.watch = Some(Watch { at: self.now.mono + limits::NO_ROOM_WAIT, kind: WatchKind::Bridge });
-            return;
-        };
-        call.look_up = Some(id);
-        let account: AccountSid = call.account.unwrap_or(twilio.sid);
+        }
+    }
+
+    /// Asks Twilio how a call is; `None` when there is no room for the request, or no account to ask as.
+    fn ask_twilio(&mut self, key: CallKey, fetch: Fetch, out: &mut Vec<Output>) -> Option<FetchId> {
+        let call = self.calls.get(key)?;
+        let twilio = self.settings.config.twilio.as_ref()?;
+        let authorization = rest::authorization(twilio, 0)?;
+        let id = self.fetches.insert(fetch).ok()?;
+        let account = call.account.unwrap_or(twilio.sid);
         let request = rest::look_up_call(&self.settings.config.twilio_api_base, account, call.sid, authorization);
         out.push(Output::Fetch { id, request });
+        Some(id)
     }
 
     /// The answer to a look-up. Where Twilio could not be asked, the call counts as alive: silence is worse than an
