@@ -1,5 +1,6 @@
 //! The binary as an operator meets it: its words, exit codes, signals and log.
 
+use callwarden_tests::signal::kill;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -66,8 +67,8 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(killed.expect("kill runs").success());
+        let killed = kill(name, &[self.child.id().to_string()]).status();
+        assert!(killed.expect("a shell").success());
     }
 
     fn exit_code(&mut self) -> Option<i32> {

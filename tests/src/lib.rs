@@ -8,5 +8,6 @@ pub mod deployment;
 pub mod http;
 pub mod postgres;
 pub mod process;
+pub mod signal;
 pub mod websocket;
 pub mod world;

@@ -5,6 +5,7 @@
 //! dropped or because this process is gone, killed or not, the guard stops the server and removes its directory. So
 //! nothing lingers, even after `kill -9`, and a cluster in a `static` is removed at exit.
 
+use crate::signal::kill;
 use core::fmt;
 use std::fs;
 use std::io;
@@ -24,12 +25,14 @@ const PORTS_TRIED_MAX: u32 = 5;
 const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
 /// Seconds the server may take to start or to stop.
 const WAIT_SECONDS: &str = "60";
-/// A crash of the machine may lose a test's data, which nobody misses; tests of durability kill processes.
+/// A crash of the machine may lose a test's data, which nobody misses; tests of durability kill processes. Shared memory
+/// is a file, because a container's own may be small or closed to the user.
 const SETTINGS: &str = "fsync = off
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 200
 shared_buffers = 16MB
+dynamic_shared_memory_type = mmap
 log_min_messages = fatal
 ";
 
@@ -235,7 +238,7 @@ impl Drop for Frozen {
 }
 
 fn signal(name: &str, processes: &[String]) -> Result<(), ClusterError> {
-    run(Command::new("kill").args(["-s", name]).args(processes))
+    run(&mut kill(name, processes))
 }
 
 /// The processes whose parent this is, as the system lists them.

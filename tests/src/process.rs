@@ -3,6 +3,7 @@
 //! The binary's path is the caller's to give: cargo tells it (`CARGO_BIN_EXE_…`) to the tests of the crate that builds it.
 
 use crate::http::{PATIENCE, RawClient};
+use crate::signal::kill;
 use callwarden_core::config::TwilioAccount;
 use callwarden_core::rest;
 use callwarden_core::secret::Secret;
@@ -202,8 +203,8 @@ impl Server {
     /// # Panics
     /// When it is gone.
     pub fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(killed.expect("kill runs").success());
+        let killed = kill(name, &[self.child.id().to_string()]).status();
+        assert!(killed.expect("a shell").success());
     }
 
     /// Waits for its end: the exit code (none after a killing signal), and the whole log, in which no secret stands and
