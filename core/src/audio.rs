@@ -1,7 +1,9 @@
 //! Audio as bytes: mu-law frames of a stream, and the prompt files.
 
 mod file;
+mod loudness;
 mod mulaw;
 
 pub use file::{Kind, duration};
+pub(crate) use loudness::{is_near_silent, quietest};
 pub use mulaw::{NotBase64, SAMPLES, SpeechMeter, mean_square, mean_square_of_base64};

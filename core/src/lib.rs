@@ -79,6 +79,7 @@ pub mod rest;
 pub mod secret;
 pub mod sid;
 pub mod signature;
+pub mod speech;
 pub mod store;
 pub mod stream;
 pub mod switchboard;

@@ -133,6 +133,42 @@ pub const SPEECH_MEAN_SQUARE: u32 = 107_374;
 /// So many loud frames in a row are speech: 100 ms. A click is shorter.
 pub const SPEECH_FRAMES_MIN: u32 = 5;
 
+/// Loudness below which a detector that rests is not woken (T1): the mean square of samples at -55 dBFS. Sound below it
+/// costs a sum; a good line is quieter, and a caller 20 dB softer than usual is still heard.
+pub const SPEECH_GATE_MEAN_SQUARE: u32 = 3_395;
+/// The detector goes on listening for this long after the last loud piece of 16 ms: the gaps inside a word are shorter.
+pub const SPEECH_GATE_HOLD: Duration = Duration::from_millis(200);
+/// A detector that wakes first hears this much of what came before (T1): its window is 48 ms and its memory longer.
+pub const SPEECH_WARM_UP: Duration = Duration::from_millis(128);
+/// Sound with less speech than this is no utterance (T1), but for the last one of a stream.
+pub const UTTERANCE_SPEECH_MIN: Duration = Duration::from_millis(300);
+/// The last utterance of a stream has at least this much speech: a caller may hang up in mid-word.
+pub const LAST_UTTERANCE_SPEECH_MIN: Duration = Duration::from_millis(100);
+/// The longest utterance (T1): 120 kB of mu-law. A longer one is cut at its quietest point within the last
+/// [`UTTERANCE_CUT_WINDOW`].
+pub const UTTERANCE_TIME_MAX: Duration = Duration::from_secs(15);
+/// Where an utterance that is too long may be cut (T1): fluent speech pauses for breath about this often.
+pub const UTTERANCE_CUT_WINDOW: Duration = Duration::from_secs(3);
+/// Silence that ends an utterance (T1); pauses within a sentence are shorter.
+pub const UTTERANCE_END_SILENCE: Duration = Duration::from_millis(700);
+/// Sound kept from before the first speech of an utterance (T1): a soft first consonant is no speech to a detector.
+pub const UTTERANCE_LEAD_IN: Duration = Duration::from_millis(300);
+/// Sound kept after the last speech of an utterance, so that its last consonant stays. The rest of
+/// [`UTTERANCE_END_SILENCE`] would be paid for and says nothing.
+pub const UTTERANCE_TAIL: Duration = Duration::from_millis(300);
+/// A frame whose place lies further ahead of what was heard than this follows a gap, which counts as silence. Less is
+/// jitter, or a packet or two that were lost.
+pub const AUDIO_GAP: Duration = Duration::from_millis(500);
+/// The latest place in a stream; a frame that claims a later one is taken to be here. No call is longer (W10).
+pub const AUDIO_PLACE_MAX: Duration = Duration::from_secs(4 * 3_600);
+/// Bytes by which the buffer of an utterance grows: a second of mu-law. The last step ends just above
+/// [`UTTERANCE_TIME_MAX`]; doubling would hold up to twice as much.
+pub const UTTERANCE_STEP_BYTES: usize = 8_000;
+/// Loudness of near-silence (T6): the mean square of samples at -45 dBFS, between line noise (below -50) and soft
+/// speech. Sound that never holds it for [`SPEECH_FRAMES_MIN`] frames of 20 ms in a row is not believed to be a stock
+/// phrase.
+pub const NEAR_SILENT_MEAN_SQUARE: u32 = 33_954;
+
 /// The token in a TwiML document admits a stream for this long: the longest greeting and a slow `start`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How far two nodes' clocks may differ when a token is checked.

@@ -1,0 +1,3 @@
+mod detectors;
+mod listener;
+mod sound;
