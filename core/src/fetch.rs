@@ -23,6 +23,9 @@ pub struct FetchRequest {
     pub timeout: Duration,
     /// A longer answer is refused; in bytes.
     pub response_bytes_max: usize,
+    /// Connect to public addresses only ([`crate::http::address::is_public`]), whatever the host's name resolves to:
+    /// the URL came from the other side (T2).
+    pub public_only: bool,
 }
 
 /// What came back, whatever its status.

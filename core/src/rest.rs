@@ -48,6 +48,7 @@ pub fn look_up_call(base: &str, account: AccountSid, call: CallSid, authorizatio
         body: bytes::Bytes::new(),
         timeout: limits::REST_TIME,
         response_bytes_max: limits::REST_BYTES_MAX,
+        public_only: false,
     }
 }
 

@@ -111,7 +111,8 @@ fn prepare(request: FetchRequest) -> Result<surf::Request, &'static str> {
     }
     let mut prepared = surf::Request::new(method(request.method), url);
     let http: &mut http_types::Request = prepared.as_mut();
-    http.ext_mut().insert(Budget { due, response_bytes_max: request.response_bytes_max });
+    let (response_bytes_max, public_only) = (request.response_bytes_max, request.public_only);
+    http.ext_mut().insert(Budget { due, response_bytes_max, public_only });
     if !request.body.is_empty() {
         let length = request.body.len();
         http.set_body(http_types::Body::from_reader(Cursor::new(request.body), Some(length)));

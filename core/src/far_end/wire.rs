@@ -230,6 +230,7 @@ pub(super) fn request(
         body,
         timeout: limits::FAR_END_REQUEST_TIME,
         response_bytes_max: limits::FAR_END_TWIML_BYTES_MAX + 1,
+        public_only: false,
     }
 }
 

@@ -173,6 +173,7 @@ async fn fetch_media(server: &str, url: String) -> Result<Duration, String> {
         body: Default::default(),
         timeout: limits::FAR_END_REQUEST_TIME,
         response_bytes_max: limits::PROMPT_BYTES_MAX,
+        public_only: false,
     };
     let answer = http::exchange(server, request).await.map_err(|error| error.to_string())?;
     if answer.status != 200 {

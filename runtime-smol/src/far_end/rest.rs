@@ -69,6 +69,7 @@ async fn read(stream: &mut TcpStream) -> Result<Option<FetchRequest>, String> {
         body,
         timeout: limits::FAR_END_REQUEST_TIME,
         response_bytes_max: limits::REST_BYTES_MAX,
+        public_only: false,
     }))
 }
 

@@ -111,6 +111,7 @@ async fn rest(service: &FarEndService, method: Method, call: CallSid, body: &str
         body: body.to_owned().into(),
         timeout: Duration::from_secs(5),
         response_bytes_max: limits::REST_BYTES_MAX,
+        public_only: false,
     };
     super::http::exchange(&service.api.to_string(), request).await.expect("an answer")
 }

@@ -22,6 +22,8 @@ pub(super) struct Budget {
     pub(super) due: Instant,
     /// Bytes of its body at most.
     pub(super) response_bytes_max: usize,
+    /// It goes to public addresses only.
+    pub(super) public_only: bool,
 }
 
 /// The head as received; travels as an extension of the response. The codec's own knows fewer status codes, forgets
@@ -53,7 +55,8 @@ impl Backend {
     async fn perform(&self, request: Request) -> Result<Answer, FetchError> {
         let not_sent = |cause: &str| FetchError::NotSent(cause.to_owned());
         let budget = *request.ext().get::<Budget>().ok_or_else(|| not_sent("the request has no budget"))?;
-        let origin = Origin::of(request.url()).ok_or_else(|| not_sent("the URL is neither http nor https"))?;
+        let origin = Origin::of(request.url(), budget.public_only)
+            .ok_or_else(|| not_sent("the URL is neither http nor https"))?;
         let mut connection = match self.pool.take(&origin).await {
             Some(connection) => connection,
             None => {

@@ -1,6 +1,7 @@
 //! From an origin to a connected stream: addresses, TCP, TLS. Nothing of a request is sent here, so every failure here
 //! means "not sent".
 
+use callwarden_core::http::address::is_public;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -23,18 +24,20 @@ pub(super) struct Origin {
     tls: bool,
     host: String,
     port: u16,
+    public_only: bool,
 }
 
 impl Origin {
-    /// The origin of an `http` or `https` URL; `None` for any other.
-    pub(super) fn of(url: &Url) -> Option<Self> {
+    /// The origin of an `http` or `https` URL; `None` for any other. With `public_only` it is one that is reached at
+    /// public addresses only: a connection that was made without that care does not lead there.
+    pub(super) fn of(url: &Url, public_only: bool) -> Option<Self> {
         let tls = match url.scheme() {
             "https" => true,
             "http" => false,
             _ => return None,
         };
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Some(Self { tls, host, port: url.port_or_known_default()? })
+        Some(Self { tls, host, port: url.port_or_known_default()?, public_only })
     }
 }
 
@@ -127,6 +130,7 @@ impl Connector {
             let host = &origin.host;
             format!("no address for {host}: {}", causes(&error))
         })?;
+        let addresses = allowed(origin, addresses)?;
         let tcp = connect_any(&addresses, due).await?;
         tcp.set_nodelay(true).map_err(|error| format!("connect to {origin}: {}", causes(&error)))?;
         if !origin.tls {
@@ -146,6 +150,17 @@ async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
         Ok(address) => Ok(vec![SocketAddr::new(address, origin.port)]),
         Err(_) => smol::net::resolve((origin.host.as_str(), origin.port)).await,
     }
+}
+
+/// The addresses that a request for `origin` may be sent to.
+fn allowed(origin: &Origin, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    if origin.public_only {
+        addresses.retain(|address| is_public(address.ip()));
+        if addresses.is_empty() {
+            return Err(format!("{origin} has no public address, and this request may go to public ones only"));
+        }
+    }
+    Ok(addresses)
 }
 
 /// Connects to the first address that answers. Each gets an equal share of the time left, so that one that is not
@@ -189,7 +204,7 @@ mod tests {
     use smol::net::TcpListener;
 
     fn origin(url: &str) -> Option<Origin> {
-        Origin::of(&url.parse().unwrap())
+        Origin::of(&url.parse().unwrap(), false)
     }
 
     #[test]
@@ -199,6 +214,19 @@ mod tests {
         assert_eq!(origin("http://[::1]:8080/").unwrap().to_string(), "http://[::1]:8080");
         assert_eq!(origin("http://[::1]/").unwrap().host.parse(), Ok(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])));
         assert_eq!(origin("ftp://host.test/"), None);
+        let public = Origin::of(&"https://host.test/".parse().unwrap(), true);
+        assert_ne!(public, origin("https://host.test/"), "their connections are not interchangeable");
+    }
+
+    #[test]
+    fn only_public_addresses_are_left_of_a_host_that_also_has_others() {
+        let public = Origin::of(&"https://host.test/".parse().unwrap(), true).unwrap();
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let mixed = vec![address("10.0.0.1:443"), address("8.8.8.8:443"), address("[::1]:443")];
+        assert_eq!(allowed(&public, mixed.clone()), Ok(vec![address("8.8.8.8:443")]));
+        assert_eq!(allowed(&origin("https://host.test/").unwrap(), mixed.clone()), Ok(mixed));
+        let cause = allowed(&public, vec![address("127.0.0.1:443")]).unwrap_err();
+        assert!(cause.starts_with("https://host.test:443 has no public address"), "{cause}");
     }
 
     #[test]

@@ -83,7 +83,7 @@ mod tests {
         async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}/", listener.local_addr().unwrap());
-            Self { listener, origin: Origin::of(&url.parse().unwrap()).unwrap() }
+            Self { listener, origin: Origin::of(&url.parse().unwrap(), false).unwrap() }
         }
 
         /// Both ends of a new connection.

@@ -92,6 +92,7 @@ impl Server {
             body: Bytes::new(),
             timeout: PATIENCE,
             response_bytes_max: 100,
+            public_only: false,
         }
     }
 

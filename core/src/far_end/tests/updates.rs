@@ -150,6 +150,7 @@ fn recordings_can_be_listed_and_had_once_they_are_ready() {
             body: Default::default(),
             timeout: limits::REST_TIME,
             response_bytes_max: limits::REST_BYTES_MAX,
+            public_only: false,
         };
         desk.far.rest(desk.now, &request, &mut Vec::new())
     };
@@ -199,6 +200,7 @@ fn a_rest_request_needs_the_right_path_and_credentials() {
             body: Default::default(),
             timeout: limits::REST_TIME,
             response_bytes_max: limits::REST_BYTES_MAX,
+            public_only: false,
         };
         assert_eq!(desk.far.rest(desk.now, &request, &mut Vec::new()).status, status, "{method:?} {path}");
     }
