@@ -1,8 +1,9 @@
-//! Audio as bytes: mu-law frames of a stream, and the prompt files.
+//! Audio as bytes: mu-law frames of a stream, the prompt files, and what is sent to be transcribed.
 
 mod file;
 mod loudness;
 mod mulaw;
+pub mod wav;
 
 pub use file::{Kind, duration};
 pub(crate) use loudness::{is_near_silent, quietest};

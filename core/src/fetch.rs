@@ -1,7 +1,9 @@
 //! HTTP that we ask of others, as plain values: the runtime's client performs it and classifies what went wrong.
 
-use crate::http::{Headers, Method};
+use crate::http::{Headers, Method, date};
+use crate::limits;
 use crate::secret::Secret;
+use crate::time::UnixMillis;
 use bytes::Bytes;
 use core::fmt;
 use core::time::Duration;
@@ -39,6 +41,24 @@ pub struct FetchResponse {
     pub body: Bytes,
 }
 
+impl FetchResponse {
+    /// How long the other side asks to be left alone: `retry-after-ms`, else `retry-after` as seconds or as a date. A
+    /// wait beyond [`limits::RETRY_AFTER_MAX`], and one that is over, count as none.
+    #[must_use]
+    pub fn retry_after(&self, now: UnixMillis) -> Option<Duration> {
+        let number = |name| self.headers.get(name).and_then(|value| value.trim().parse::<f64>().ok());
+        let seconds = number("retry-after-ms").map(|millis| millis / 1_000.0).or_else(|| number("retry-after"));
+        let wait = match seconds {
+            Some(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+            None => {
+                let until = date::parse(self.headers.get("retry-after")?)?;
+                Duration::from_millis(u64::try_from(until.0.saturating_sub(now.0)).ok()?)
+            }
+        };
+        (Duration::ZERO < wait && wait <= limits::RETRY_AFTER_MAX).then_some(wait)
+    }
+}
+
 /// Why nothing came back. The difference decides whether a request that changes something may be repeated (W7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchError {
@@ -58,3 +78,50 @@ impl fmt::Display for FetchError {
 }
 
 impl core::error::Error for FetchError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: UnixMillis = UnixMillis(784_111_777_250);
+
+    fn asked(lines: &[(&str, &str)]) -> Option<Duration> {
+        let headers = lines.iter().copied().collect();
+        FetchResponse { status: 429, headers, body: Bytes::new() }.retry_after(NOW)
+    }
+
+    #[test]
+    fn a_wait_is_asked_for_in_milliseconds_seconds_or_by_a_date() {
+        for (lines, millis) in [
+            (&[("retry-after", "7")][..], 7_000),
+            (&[("Retry-After", " 0.5 ")], 500),
+            (&[("retry-after-ms", "1500"), ("retry-after", "7")], 1_500),
+            (&[("retry-after-ms", "soon"), ("retry-after", "7")], 7_000),
+            (&[("retry-after", "120")], 120_000),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:49:40 GMT")], 2_750),
+        ] {
+            assert_eq!(asked(lines), Some(Duration::from_millis(millis)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_over_too_long_or_unreadable_is_none() {
+        for value in ["0", "-1", "120.001", "1e300", "inf", "NaN", "", "soon", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(asked(&[("retry-after", value)]), None, "{value}");
+        }
+        assert_eq!(asked(&[("retry-after", "Sun, 06 Nov 1994 08:51:38 GMT")]), None);
+        assert_eq!(asked(&[("retry-after-ms", "-1"), ("retry-after", "7")]), None);
+        assert_eq!(asked(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_longer_than_the_limit(value in "[0-9.e+-]{0,12}|.{0,20}", millis: i64) {
+            let headers = [("retry-after", value)].into_iter().collect();
+            let answer = FetchResponse { status: 503, headers, body: Bytes::new() };
+            let wait = answer.retry_after(UnixMillis(millis)).unwrap_or(limits::RETRY_AFTER_MAX);
+            prop_assert!(wait <= limits::RETRY_AFTER_MAX && !wait.is_zero());
+        }
+    }
+}

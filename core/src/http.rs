@@ -3,10 +3,12 @@
 //! A runtime frames messages; what they mean is decided here. [`head`] says which request heads are refused before
 //! anything else looks at them, so that both runtimes refuse the same ones. [`gate`] cuts the bytes of a connection into
 //! requests, for a runtime whose HTTP library is not fit to face the network; [`chunks`] takes the chunked coding off a
-//! body, theirs or an answer's. [`address`] says where a URL of the other side may lead.
+//! body, theirs or an answer's. [`address`] says where a URL of the other side may lead;
+//! [`date`] reads the dates of header lines.
 
 pub mod address;
 pub mod chunks;
+pub mod date;
 pub mod gate;
 pub mod head;
 pub mod websocket;

@@ -184,6 +184,16 @@ pub const REST_MESSAGE_CHARS_MAX: usize = 200;
 pub const REST_RETRY_MIN: Duration = Duration::from_millis(500);
 /// The longest such wait (W7).
 pub const REST_RETRY_MAX: Duration = Duration::from_secs(4);
+/// The longest wait that another side may ask for with `retry-after`; one that asks for more is asked again as usual.
+/// The transcription service's own client draws the line here.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+/// A recording is downloaded within this; four hours at 2 MB a second.
+pub const RECORDING_TIME: Duration = Duration::from_secs(120);
+/// Bytes of a recording: the four hours that Twilio lets a call last, 8,000 samples of 16 bits a second, are 220 MiB.
+pub const RECORDING_BYTES_MAX: usize = 240 * 1024 * 1024;
+/// Recordings of one call that a look-up asks for and reads. Ours make three ([`RECORD_CONTINUED_MAX`]); each is 1 KiB
+/// of an answer that must stay below [`REST_BYTES_MAX`].
+pub const RECORDINGS_LISTED_MAX: usize = 20;
 /// How long signs of an ambiguous update are waited for before it is repeated (W7).
 pub const AMBIGUOUS_WAIT: Duration = Duration::from_millis(1_500);
 /// How often an ambiguous update is repeated: a repeat restarts a running recording (W7).
@@ -211,6 +221,18 @@ pub const GREETING_UNREADABLE: Duration = Duration::from_secs(15);
 pub const ENDED_KEPT: Duration = Duration::from_secs(60);
 /// An entry not heard of for this long leaves memory: Twilio ends calls after 4 h (W10).
 pub const SILENT_ENTRY: Duration = Duration::from_secs(5 * 60 * 60);
+
+/// A transcription is due after this and as long as its audio plays: services on a processor work about as fast as
+/// people speak.
+pub const TRANSCRIPTION_TIME: Duration = Duration::from_secs(30);
+/// The longest a transcription may take; the service's own client waits as long.
+pub const TRANSCRIPTION_TIME_MAX: Duration = Duration::from_secs(600);
+/// Bytes of a transcription's answer. Ten minutes of speech are 10 KiB of text; with the times of every word it is 200.
+pub const TRANSCRIPTION_BYTES_MAX: usize = 1024 * 1024;
+/// The first wait before a transcription is asked for again (T4); doubled up to [`TRANSCRIPTION_RETRY_MAX`].
+pub const TRANSCRIPTION_RETRY_MIN: Duration = Duration::from_millis(500);
+/// The longest such wait. The service's own client gives up before; ours goes on, for an outage may last for hours.
+pub const TRANSCRIPTION_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Seconds of silence that end a recording: the `timeout` of `<Record>`.
 pub const RECORD_SILENCE_SECONDS: u32 = 10;
@@ -264,9 +286,9 @@ pub const FAR_END_OUTPUTS_PER_TURN_MAX: usize = 48;
 /// A connection of our HTTP client stands within this (address, TCP, TLS), or the request was not sent. Below
 /// [`REST_TIME`], so that an unreachable Twilio is known as not sent and tried again without harm (W7).
 pub const CONNECT_TIME: Duration = Duration::from_secs(3);
-/// The head of an answer is due this long after the request was written. A transcription of two minutes of speech
-/// takes half of it.
-pub const RESPONSE_HEAD_TIME: Duration = Duration::from_secs(60);
+/// The head of an answer is due this long after the request was written, if the request itself allows so much: a
+/// transcription has its head when it is done.
+pub const RESPONSE_HEAD_TIME: Duration = TRANSCRIPTION_TIME_MAX;
 /// Our HTTP client gives up a peer that takes no byte of a request, or sends none of a begun answer, for this long.
 pub const TRANSFER_STALL_TIME: Duration = Duration::from_secs(10);
 /// A kept connection of our HTTP client is not used again after this. Common servers close after 5 s (Node.js,

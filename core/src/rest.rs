@@ -1,4 +1,12 @@
-//! Twilio's REST API as data: the requests that move or look up a live call, and what their answers mean (W7, W11).
+//! Twilio's REST API as data: the requests that move or look up a live call or fetch its recordings, and what their
+//! answers mean (W7, W11, T2).
+
+mod recordings;
+
+pub use recordings::{
+    DownloadOutcome, FoundRecording, Keeper, RecordingsOutcome, StorageUrl, download_outcome, recording_audio,
+    recording_redirected, recordings_of_call, recordings_outcome,
+};
 
 use crate::config::TwilioAccount;
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
@@ -16,6 +24,8 @@ use serde_json::Value;
 /// Twilio's error for a call that is not in progress: it ended, or is not answered yet.
 const CALL_NOT_IN_PROGRESS: u64 = 21_220;
 const REQUEST_ID: &str = "twilio-request-id";
+/// Who answers, in a detail.
+const TWILIO: &str = "Twilio";
 
 /// The `authorization` header with the `nth` auth token, from 0; `None` when there are not so many (W7: a 401 is
 /// tried again with the next one). The user is always the configured account, also for calls of its sub-accounts.
@@ -123,7 +133,7 @@ pub fn update_outcome(result: &Result<FetchResponse, FetchError>) -> Answer<Upda
                 408 | 500.. => UpdateOutcome::Ambiguous,
                 _ => UpdateOutcome::Misconfigured,
             };
-            Answer { outcome, detail: body.detail(response) }
+            Answer { outcome, detail: body.detail_of(TWILIO, response) }
         }
     }
 }
@@ -142,7 +152,7 @@ pub fn look_up_outcome(result: &Result<FetchResponse, FetchError>) -> Answer<Loo
                 408 | 409 | 429 | 500.. => LookUpOutcome::Failed { retry: true },
                 _ => LookUpOutcome::Failed { retry: false },
             };
-            Answer { outcome, detail: body.detail(response) }
+            Answer { outcome, detail: body.detail_of(TWILIO, response) }
         }
     }
 }
@@ -176,8 +186,8 @@ impl Body {
         }
     }
 
-    fn detail(&self, response: &FetchResponse) -> String {
-        let mut detail = format!("Twilio answered {}", response.status);
+    fn detail_of(&self, who: &str, response: &FetchResponse) -> String {
+        let mut detail = format!("{who} answered {}", response.status);
         if let Some(code) = self.code {
             detail += &format!(", code {code}");
         }
@@ -200,7 +210,7 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 /// A text of the other side as a log line can carry it.
-fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     text.chars().filter(|sign| !sign.is_control()).take(limits::REST_MESSAGE_CHARS_MAX).collect()
 }
 

@@ -32,6 +32,15 @@ impl Kind {
             Self::Wav => "audio/wav",
         }
     }
+
+    /// How the name of such a file ends, after the dot.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::Wav => "wav",
+        }
+    }
 }
 
 /// How long a file plays; `None` where its bytes do not tell.
