@@ -85,5 +85,6 @@ pub mod stream;
 pub mod switchboard;
 pub mod time;
 pub mod token;
+pub mod transcription;
 pub mod twiml;
 pub mod wire;
