@@ -169,6 +169,14 @@ pub const UTTERANCE_STEP_BYTES: usize = 8_000;
 /// phrase.
 pub const NEAR_SILENT_MEAN_SQUARE: u32 = 33_954;
 
+/// Bytes of 16-bit PCM in one request for a transcription; a longer recording is sent in pieces (T2). The API takes
+/// 25 MB, form and header included.
+pub const CLIP_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// The longest audio in one request for a transcription (T2): an answer to more might come after the client gave up.
+pub const CLIP_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+/// How far before its bound a piece of a recording may end, so that it ends in a pause (T2).
+pub const CLIP_CUT_WINDOW: Duration = Duration::from_secs(30);
+
 /// The token in a TwiML document admits a stream for this long: the longest greeting and a slow `start`.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How far two nodes' clocks may differ when a token is checked.

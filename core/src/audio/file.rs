@@ -56,24 +56,41 @@ pub fn duration(bytes: &[u8]) -> Option<Duration> {
 /// the file, as programs write that cannot seek back, means the rest of the file.
 fn wav_duration(bytes: &[u8]) -> Option<Duration> {
     let (mut bytes_per_second, mut audio) = (None, None);
-    let mut rest = bytes.get(12..)?;
-    while let Some((header, body)) = rest.split_at_checked(8) {
-        let stated = usize::try_from(little_endian(header, 4)?).ok()?;
-        let length = stated.min(body.len());
-        match &header[..4] {
-            b"fmt " => bytes_per_second = little_endian(&body[..length], 8),
-            b"data" => audio = Some(length),
+    for chunk in chunks(bytes) {
+        match &chunk.name {
+            b"fmt " => bytes_per_second = little_endian(chunk.body, 8),
+            b"data" => audio = Some(chunk.body.len()),
             _ => {}
         }
-        // Chunks are padded to an even length.
-        rest = body.get(length.saturating_add(length & 1)..).unwrap_or_default();
     }
     let bytes_per_second = bytes_per_second.filter(|rate| *rate > 0)?;
     let micros = u64::try_from(audio?).ok()?.checked_mul(1_000_000)? / u64::from(bytes_per_second);
     Some(Duration::from_micros(micros))
 }
 
-fn little_endian(bytes: &[u8], at: usize) -> Option<u32> {
+/// A chunk of a RIFF file.
+pub(super) struct Chunk<'f> {
+    pub(super) name: [u8; 4],
+    /// As long as it says, or to the end of the file.
+    pub(super) body: &'f [u8],
+    /// Its body and all that follows.
+    pub(super) rest: &'f [u8],
+}
+
+/// The chunks of a RIFF file, in order.
+pub(super) fn chunks(file: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
+    let mut next = file.get(12..).unwrap_or_default();
+    core::iter::from_fn(move || {
+        let (header, rest) = next.split_at_checked(8)?;
+        let stated = usize::try_from(little_endian(header, 4)?).unwrap_or(usize::MAX);
+        let body = &rest[..stated.min(rest.len())];
+        // Chunks are padded to an even length.
+        next = rest.get(body.len().next_multiple_of(2)..).unwrap_or_default();
+        Some(Chunk { name: *header.first_chunk()?, body, rest })
+    })
+}
+
+pub(super) fn little_endian(bytes: &[u8], at: usize) -> Option<u32> {
     let four = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_le_bytes(*four))
 }
