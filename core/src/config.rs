@@ -7,6 +7,7 @@ mod settings;
 pub use parse::{Problem, Problems};
 pub use settings::{SETTINGS, Setting};
 
+use crate::google::{Credentials, Voice};
 use crate::secret::Secret;
 use crate::sid::AccountSid;
 use core::net::IpAddr;
@@ -47,9 +48,9 @@ pub struct Config {
     /// `TRANSCRIBE_LANGUAGE`.
     pub transcribe_language: String,
     /// `GOOGLE_APPLICATION_CREDENTIALS`: a path or the JSON itself.
-    pub google_credentials: Option<Secret>,
+    pub google_credentials: Option<Credentials>,
     /// `GOOGLE_TTS_VOICE`.
-    pub google_tts_voice: String,
+    pub google_tts_voice: Voice,
     /// `GOOGLE_TTS_BASE_URL` without a slash at its end.
     pub google_tts_base_url: String,
     /// `PROMPTS_DIR`.

@@ -11,6 +11,7 @@
 //! |---|---|---|---|
 //! | [`stream::MediaStream`] | WebSocket | messages, commands, time | marks and closes for its socket, rare reports |
 //! | [`switchboard::Switchboard`] | process | requests, reports, finished fetches and database commands, time | answers, fetches, database commands, stream commands, log lines |
+//! | [`prompts::Renderer`] | process | finished fetches, signatures, time | fetches, what to sign, files to keep, reports |
 //! | [`far_end::FarEnd`] | simulated call | answers, messages, time | Twilio's side of everything |
 //!
 //! Every method that may depend on time takes it as an argument and appends what is to be done to a `Vec` of the
@@ -68,6 +69,7 @@ pub mod config;
 pub mod far_end;
 pub mod fetch;
 pub mod form;
+pub mod google;
 pub mod http;
 pub mod id;
 pub mod key;

@@ -258,6 +258,32 @@ pub const PROMPT_TEXT_CHARS_MAX: usize = 450;
 /// Characters of a public host: a DNS name is at most 253 long, a colon and a port six more.
 pub const PUBLIC_HOST_CHARS_MAX: usize = 253 + 6;
 
+/// Characters of the name of a voice of Google's; the longest are below 40. More are a configuration problem.
+pub const VOICE_CHARS_MAX: usize = 64;
+/// Bytes of a Google key file; one is 2.4 KiB. More are a configuration problem.
+pub const CREDENTIALS_BYTES_MAX: usize = 64 * 1024;
+/// How long an assertion counts from when it says it was made: the longest that Google takes.
+pub const ASSERTION_LIFE: Duration = Duration::from_secs(3_600);
+/// An assertion says it was made this long ago: Google refuses one of the future, and clocks differ a little.
+pub const ASSERTION_BACKDATED: Duration = Duration::from_secs(10);
+/// An access token is not used any more when less than this is left of it.
+pub const ACCESS_TOKEN_MARGIN: Duration = Duration::from_secs(60);
+/// A request for an access token is given up after this.
+pub const GOOGLE_TOKEN_TIME: Duration = Duration::from_secs(10);
+/// Bytes of the answer to it; Google's is below 2 KiB.
+pub const GOOGLE_TOKEN_BYTES_MAX: usize = 64 * 1024;
+/// A request for speech is given up after this; the longest text takes a few seconds.
+pub const SPEECH_TIME: Duration = Duration::from_secs(30);
+/// Bytes of the answer to it: six minutes of telephone audio in Base64, for a text that is spoken in one.
+pub const SPEECH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Characters of Google's own words in a log line: enough for the address of the page that enables an API.
+pub const GOOGLE_MESSAGE_CHARS_MAX: usize = 400;
+/// A prompt that could not be rendered is tried again after this; doubled each time.
+pub const RENDER_RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest such wait, and the first one where only a change at Google or here can help. It goes on for ever:
+/// callers hear Twilio's voice meanwhile.
+pub const RENDER_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// Outputs one input can cause, per call it touches; a property test holds it.
 pub const OUTPUTS_PER_INPUT_MAX: usize = 64;
 /// Messages that wait between a connection and the switchboard, in both runtimes. A full queue makes the sender wait.

@@ -1,11 +1,17 @@
 //! The three prompts of a call: where each comes from, how long it plays, and the HTTP answers that serve the files.
 //!
-//! A file in `PROMPTS_DIR` wins; else a text, which Google renders once into audio or Twilio speaks; else nothing.
+//! A file in `PROMPTS_DIR` wins; else a text, which Google renders once into audio ([`Renderer`]) or Twilio speaks; else
+//! nothing.
+
+mod renderer;
+
+pub use renderer::{RenderFailure, RenderInput, RenderOutput, RenderReport, RenderStep, Renderer};
 
 use crate::audio::{self, Kind};
 use crate::config::Config;
+use crate::google::Voice;
 use crate::http::{Headers, Method, Request, Response};
-use crate::twiml::Announcement;
+use crate::twiml::{Announcement, SayVoice};
 use crate::{limits, path};
 use bytes::Bytes;
 use core::fmt;
@@ -16,6 +22,9 @@ use sha2::{Digest as _, Sha256};
 const CACHE: &str = "public, max-age=300";
 /// Characters a voice speaks in a second (W1).
 const CHARS_PER_SECOND: usize = 10;
+/// Begins what a rendering's name is the hash of. Another number for another kind of audio, so that what an older
+/// version kept is rendered anew.
+const RENDERING_VERSION: &str = "callwarden prompt 1, MULAW 8000";
 
 /// The places in a call where a prompt may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +58,16 @@ impl Role {
             Self::Greeting => ["greeting_he.mp3", "greeting_he.wav"],
             Self::Fallback => ["fallback_he.mp3", "fallback_he.wav"],
             Self::Goodbye => ["goodbye_he.mp3", "goodbye_he.wav"],
+        }
+    }
+
+    /// The role in a word, for logs and lists.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::Fallback => "fallback",
+            Self::Goodbye => "goodbye",
         }
     }
 
@@ -108,9 +127,18 @@ impl AudioFile {
             return Err(NotAPrompt::TooLong);
         }
         let kind = Kind::of(&bytes).ok_or(NotAPrompt::NotAudio)?;
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { kind, etag: format!("\"{hash}\""), duration: audio::duration(&bytes), bytes })
+        Ok(Self { kind, etag: format!("\"{}\"", hash(&bytes)), duration: audio::duration(&bytes), bytes })
     }
+
+    /// A rendering: Google always says how long it is, so one of no length is damaged.
+    #[must_use]
+    pub fn with_sound(bytes: Bytes) -> Option<Self> {
+        Self::new(bytes).ok().filter(|audio| audio.duration > Some(Duration::ZERO))
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file in `PROMPTS_DIR` that cannot be used. The start is refused, for the caller would hear nothing.
@@ -133,9 +161,21 @@ impl core::error::Error for PromptProblem {}
 /// What is said in one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prompt {
-    /// Audio of ours.
-    File(AudioFile),
-    /// A text that Twilio speaks, or that Google still renders.
+    /// A file in `PROMPTS_DIR`.
+    File {
+        /// Its name there.
+        name: &'static str,
+        /// Its content.
+        audio: AudioFile,
+    },
+    /// What Google made of the text.
+    Rendered {
+        /// The name it is kept under, see [`Rendering::file`].
+        file: String,
+        /// Its content.
+        audio: AudioFile,
+    },
+    /// A text that Twilio speaks, as long as Google has not rendered it.
     Say(String),
     /// Nothing.
     None,
@@ -147,11 +187,33 @@ impl Prompt {
     #[must_use]
     pub fn length(&self) -> Duration {
         match self {
-            Self::File(file) => file.duration.unwrap_or(limits::GREETING_UNREADABLE),
+            Self::File { audio, .. } | Self::Rendered { audio, .. } => {
+                audio.duration.unwrap_or(limits::GREETING_UNREADABLE)
+            }
             Self::Say(text) => Duration::from_secs(text.chars().count().div_ceil(CHARS_PER_SECOND) as u64),
             Self::None => Duration::ZERO,
         }
     }
+
+    /// The audio that is served, where there is some.
+    #[must_use]
+    pub const fn audio(&self) -> Option<&AudioFile> {
+        match self {
+            Self::File { audio, .. } | Self::Rendered { audio, .. } => Some(audio),
+            Self::Say(_) | Self::None => None,
+        }
+    }
+}
+
+/// A text for Google to render.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendering {
+    /// Where it is heard.
+    pub role: Role,
+    /// What is said.
+    pub text: String,
+    /// The name it is kept under: a hash of voice and text, so that a change of either is rendered anew.
+    pub file: String,
 }
 
 /// The prompts of this process.
@@ -160,6 +222,7 @@ pub struct Prompts {
     greeting: Prompt,
     fallback: Prompt,
     goodbye: Prompt,
+    say_voice: SayVoice,
 }
 
 impl Prompts {
@@ -176,7 +239,7 @@ impl Prompts {
         let mut prompt = |role: Role| {
             let found = role.file_names().into_iter().find_map(|name| file(name).map(|bytes| (name, bytes)));
             match found.map(|(name, bytes)| (name, AudioFile::new(bytes))) {
-                Some((_, Ok(file))) => return Prompt::File(file),
+                Some((name, Ok(audio))) => return Prompt::File { name, audio },
                 Some((file, Err(wrong))) => problems.push(PromptProblem { file, wrong }),
                 None => {}
             }
@@ -185,8 +248,12 @@ impl Prompts {
                 text => Prompt::Say(text.to_owned()),
             }
         };
-        let prompts =
-            Self { greeting: prompt(Role::Greeting), fallback: prompt(Role::Fallback), goodbye: prompt(Role::Goodbye) };
+        let prompts = Self {
+            greeting: prompt(Role::Greeting),
+            fallback: prompt(Role::Fallback),
+            goodbye: prompt(Role::Goodbye),
+            say_voice: SayVoice::nearest(&config.google_tts_voice),
+        };
         if problems.is_empty() { Ok(prompts) } else { Err(problems) }
     }
 
@@ -200,28 +267,53 @@ impl Prompts {
         }
     }
 
+    /// What Google is to render: the texts that are no audio yet.
+    #[must_use]
+    pub fn to_render(&self, voice: &Voice) -> Vec<Rendering> {
+        let rendering = |role: Role| match self.get(role) {
+            Prompt::Say(text) => {
+                let named = format!("{RENDERING_VERSION}\n{voice}\n{text}");
+                Some(Rendering { role, text: text.clone(), file: format!("{}.wav", hash(named.as_bytes())) })
+            }
+            Prompt::File { .. } | Prompt::Rendered { .. } | Prompt::None => None,
+        };
+        Role::ALL.into_iter().filter_map(rendering).collect()
+    }
+
+    /// Takes what was rendered before and kept. `kept` gives the content of a file by its name, see [`Rendering::file`];
+    /// a damaged one does not count and is rendered anew.
+    pub fn take_kept(&mut self, voice: &Voice, mut kept: impl FnMut(&str) -> Option<Bytes>) {
+        for Rendering { role, file, .. } in self.to_render(voice) {
+            if let Some(audio) = kept(&file).and_then(AudioFile::with_sound) {
+                self.rendered(role, file, audio);
+            }
+        }
+    }
+
     /// Takes audio that was rendered from the role's text. A file or a missing prompt stays as it is.
-    ///
-    /// # Errors
-    /// When the audio cannot be played; the text stays.
-    pub fn rendered(&mut self, role: Role, audio: Bytes) -> Result<(), NotAPrompt> {
+    pub fn rendered(&mut self, role: Role, file: String, audio: AudioFile) {
         let prompt = match role {
             Role::Greeting => &mut self.greeting,
             Role::Fallback => &mut self.fallback,
             Role::Goodbye => &mut self.goodbye,
         };
         if let Prompt::Say(_) = prompt {
-            *prompt = Prompt::File(AudioFile::new(audio)?);
+            *prompt = Prompt::Rendered { file, audio };
         }
-        Ok(())
+    }
+
+    /// The voice of the texts that Twilio speaks.
+    #[must_use]
+    pub const fn say_voice(&self) -> SayVoice {
+        self.say_voice
     }
 
     /// What TwiML says in a role.
     #[must_use]
     pub fn announcement(&self, role: Role) -> Announcement<'_> {
         match self.get(role) {
-            Prompt::File(_) => Announcement::Play(role.path()),
-            Prompt::Say(text) => Announcement::Say(text),
+            Prompt::File { .. } | Prompt::Rendered { .. } => Announcement::Play(role.path()),
+            Prompt::Say(text) => Announcement::Say(text, self.say_voice),
             Prompt::None => Announcement::Silent,
         }
     }
@@ -230,9 +322,9 @@ impl Prompts {
     #[must_use]
     pub fn answer(&self, request: &Request) -> Option<Response> {
         let role = Role::ALL.into_iter().find(|role| role.path() == request.path())?;
-        Some(match (request.method, self.get(role)) {
-            (Method::Get | Method::Head, Prompt::File(file)) => serve(file, request.method, &request.headers),
-            (Method::Get | Method::Head, Prompt::Say(_) | Prompt::None) => Response::text(404, "no such prompt\n"),
+        Some(match (request.method, self.get(role).audio()) {
+            (Method::Get | Method::Head, Some(audio)) => serve(audio, request.method, &request.headers),
+            (Method::Get | Method::Head, None) => Response::text(404, "no such prompt\n"),
             (Method::Post | Method::Put | Method::Delete | Method::Options | Method::Patch, _) => {
                 Response::text(405, "prompts can only be read\n").with("allow", "GET, HEAD")
             }

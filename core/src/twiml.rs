@@ -4,6 +4,7 @@
 //! signing them. Those Twilio calls back end in a fragment that makes it repeat a request that failed; it is never
 //! sent and never signed.
 
+use crate::google::Voice;
 use crate::http::{Headers, Response};
 use crate::sid::CallSid;
 use crate::{limits, path};
@@ -17,7 +18,17 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 const RETRIES: &str = "#rc=3&rp=ct,rt,5xx&rt=4000";
 /// Twilio speaks Hebrew only with a Google voice that is named together with the language.
 const LANGUAGE: &str = "he-IL";
-const VOICE: &str = "Google.he-IL-Wavenet-A";
+/// The voices of that language that `<Say>` has: the whole list (docs/twilio.md). Google has more of them.
+const VOICES: [&str; 8] = [
+    "Google.he-IL-Wavenet-A",
+    "Google.he-IL-Wavenet-B",
+    "Google.he-IL-Wavenet-C",
+    "Google.he-IL-Wavenet-D",
+    "Google.he-IL-Standard-A",
+    "Google.he-IL-Standard-B",
+    "Google.he-IL-Standard-C",
+    "Google.he-IL-Standard-D",
+];
 /// What a document names instead of a call where there is none (a preview without `CallSid`).
 const NO_CALL: &str = "preview";
 
@@ -128,13 +139,32 @@ impl PublicHost {
     }
 }
 
+/// A voice that `<Say>` has. With one it does not have, Twilio may say nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SayVoice(&'static str);
+
+impl SayVoice {
+    /// Google's voice of this name, where `<Say>` has it, else the first of the list.
+    #[must_use]
+    pub fn nearest(voice: &Voice) -> Self {
+        let same = |name: &&str| name.strip_prefix("Google.") == Some(voice.as_str());
+        Self(VOICES.into_iter().find(same).unwrap_or(VOICES[0]))
+    }
+
+    /// Its name at Twilio.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
 /// What a caller hears at a place where a prompt may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announcement<'a> {
     /// An audio file of ours, by its path.
     Play(&'a str),
     /// A text Twilio speaks. Control characters are left out; at most [`limits::PROMPT_TEXT_CHARS_MAX`] characters.
-    Say(&'a str),
+    Say(&'a str, SayVoice),
     /// Nothing.
     Silent,
 }
@@ -237,9 +267,9 @@ impl Xml {
     fn announce(&mut self, announcement: Announcement<'_>, host: &PublicHost) {
         match announcement {
             Announcement::Play(path) => self.text("Play", &[], &host.https(path)),
-            Announcement::Say(text) => match spoken(text) {
+            Announcement::Say(text, voice) => match spoken(text) {
                 text if text.is_empty() => {}
-                text => self.text("Say", &[("language", LANGUAGE), ("voice", VOICE)], &text),
+                text => self.text("Say", &[("language", LANGUAGE), ("voice", voice.as_str())], &text),
             },
             Announcement::Silent => {}
         }

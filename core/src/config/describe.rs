@@ -33,7 +33,7 @@ impl Config {
             ("TRANSCRIBE_MODEL", self.transcribe_model.clone()),
             ("TRANSCRIBE_LANGUAGE", self.transcribe_language.clone()),
             ("GOOGLE_APPLICATION_CREDENTIALS", secret(self.google_credentials.is_some())),
-            ("GOOGLE_TTS_VOICE", self.google_tts_voice.clone()),
+            ("GOOGLE_TTS_VOICE", self.google_tts_voice.to_string()),
             ("GOOGLE_TTS_BASE_URL", self.google_tts_base_url.clone()),
             ("PROMPTS_DIR", self.prompts_dir.as_deref().map(path).unwrap_or_default()),
             ("GREETING_TEXT", self.greeting_text.clone()),

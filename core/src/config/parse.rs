@@ -1,6 +1,7 @@
 //! Reads the settings from pairs and reports every problem at once. A wrong value is never guessed at.
 
 use super::{Config, Database, LogFormat, SETTINGS, TwilioAccount};
+use crate::google::Credentials;
 use crate::limits;
 use crate::secret::Secret;
 use crate::sid::AccountSid;
@@ -109,7 +110,9 @@ impl Reader {
             transcribe_model: self.plain("TRANSCRIBE_MODEL"),
             transcribe_language: self.plain("TRANSCRIBE_LANGUAGE"),
             google_credentials: self.google_credentials(),
-            google_tts_voice: self.plain("GOOGLE_TTS_VOICE"),
+            google_tts_voice: self
+                .parsed("GOOGLE_TTS_VOICE", "the name of a voice", "write a whole one, such as he-IL-Wavenet-A")
+                .unwrap_or_default(),
             google_tts_base_url: self.base_url("GOOGLE_TTS_BASE_URL"),
             prompts_dir: self.optional("PROMPTS_DIR").map(PathBuf::from),
             greeting_text: self.prompt("GREETING_TEXT"),
@@ -292,16 +295,15 @@ impl Reader {
         }
     }
 
-    fn google_credentials(&mut self) -> Option<Secret> {
-        const NAME: &str = "GOOGLE_APPLICATION_CREDENTIALS";
-        let text = self.set(NAME)?;
-        let broken = text.starts_with('{') && serde_json::from_str::<serde_json::Value>(text).is_err();
-        let secret = Secret::new(text);
-        if broken {
-            let instead = "write the path of the key file, or its whole content on one line";
-            self.problem(NAME, "begins like JSON but is none", instead);
+    /// A key file given by its path is read, and judged, by whoever uses it.
+    fn google_credentials(&mut self) -> Option<Credentials> {
+        match Credentials::from_setting(self.set("GOOGLE_APPLICATION_CREDENTIALS")?) {
+            Ok(credentials) => Some(credentials),
+            Err(problem) => {
+                self.problem("GOOGLE_APPLICATION_CREDENTIALS", problem.wrong(), problem.instead());
+                None
+            }
         }
-        Some(secret)
     }
 
     /// A prompt's text; set but empty means none, which for other settings means unset.

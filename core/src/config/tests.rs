@@ -69,6 +69,7 @@ fn every_problem_is_reported_at_once_in_the_readmes_order_and_without_secrets() 
         ("OPENAI_BASE_URL", "api.openai.com"),
         ("TRANSCRIBE_MODEL", "a\nb"),
         ("GOOGLE_APPLICATION_CREDENTIALS", "{hidden"),
+        ("GOOGLE_TTS_VOICE", "Kore"),
         ("LOG_FORMAT", "xml"),
         ("METRICS_TOKEN", "hidden\u{5d0}"),
         ("DRAIN_SECONDS", "5h"),
@@ -138,6 +139,19 @@ fn durations_have_units_and_bare_numbers_are_seconds() {
 }
 
 #[test]
+fn a_key_file_is_given_by_its_path_or_as_its_content_which_is_judged_with_the_rest() {
+    let credentials = |text: &str| read(&[("GOOGLE_APPLICATION_CREDENTIALS", text)]);
+    let path = credentials("/run/secrets/google.json").expect("a path");
+    assert_eq!(path.google_credentials, Some(Credentials::File(Secret::new("/run/secrets/google.json"))));
+    assert_eq!(credentials(" ").expect("valid").google_credentials, None);
+    for wrong in ["{", "{}", r#"{"type":"authorized_user"}"#] {
+        let lines = problems(&[("GOOGLE_APPLICATION_CREDENTIALS", wrong), ("PORT", "x")]);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("GOOGLE_APPLICATION_CREDENTIALS: its "), "{lines:?}");
+    }
+}
+
+#[test]
 fn switches_take_the_usual_words_in_any_case() {
     for (text, on) in [("TRUE", true), ("1", true), ("yes", true), ("On", true), ("false", false), ("0", false)] {
         assert_eq!(read(&[("ENABLE_CALLS_STREAM", text)]).expect("valid").streaming, on, "{text}");
@@ -177,12 +191,15 @@ fn the_limits_of_threads_and_drain_are_reached() {
 fn describe_masks_every_secret() {
     let config = deployed(&[
         ("OPENAI_API_KEY", "secret-key"),
-        ("GOOGLE_APPLICATION_CREDENTIALS", r#"{"private_key":"secret"}"#),
+        (
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            r#"{"type":"service_account","client_email":"a@b","token_uri":"https://t.example","private_key":"-----BEGIN PRIVATE KEY-----\nsecret-google\n-----END PRIVATE KEY-----"}"#,
+        ),
         ("METRICS_TOKEN", "secret-metrics"),
         ("CONSOLE_TOKEN", "secret-console"),
     ]);
     let text = format!("{:?} {config:?}", config.describe());
-    assert!(!text.contains("secret-") && !text.contains("pass@") && !text.contains("private_key"), "{text}");
+    assert!(!text.contains("secret-") && !text.contains("pass@"), "{text}");
     assert!(config.describe().contains(&("DATABASE_URL", "postgres://user:***@db/calls".to_owned())));
 }
 

@@ -41,8 +41,37 @@ fn etag() -> String {
 fn a_file_wins_over_a_text_and_an_empty_text_is_nothing() {
     let prompts = with_greeting();
     assert_eq!(prompts.announcement(Role::Greeting), Announcement::Play(path::GREETING_AUDIO));
-    assert_eq!(prompts.announcement(Role::Fallback), Announcement::Say("אנא המתינו"));
+    assert_eq!(prompts.announcement(Role::Fallback), Announcement::Say("אנא המתינו", prompts.say_voice()));
     assert_eq!(prompts.announcement(Role::Goodbye), Announcement::Silent);
+}
+
+#[test]
+fn a_spoken_text_has_the_configured_voice_where_twilio_has_it() {
+    for (voice, spoken) in
+        [("he-IL-Standard-C", "Google.he-IL-Standard-C"), ("he-IL-Chirp3-HD-Kore", "Google.he-IL-Wavenet-A")]
+    {
+        let prompts = Prompts::new(&config(&[("GOOGLE_TTS_VOICE", voice)]), |_| None).expect("no files");
+        assert_eq!(prompts.say_voice().as_str(), spoken);
+        assert!(matches!(prompts.announcement(Role::Greeting), Announcement::Say(_, by) if by.as_str() == spoken));
+    }
+}
+
+#[test]
+fn the_name_of_a_rendering_is_its_voice_and_text_and_nothing_else() {
+    let names = |pairs: &[(&str, &str)]| {
+        let config = config(pairs);
+        let prompts = Prompts::new(&config, |_| None).expect("no files");
+        let renderings = prompts.to_render(&config.google_tts_voice);
+        renderings.into_iter().map(|rendering| rendering.file).collect::<Vec<_>>()
+    };
+    let (default, other) = (names(&[]), names(&[("GREETING_TEXT", "שלום")]));
+    assert_eq!(default, names(&[("PORT", "1")]));
+    assert!(default[0] != other[0] && default[1..] == other[1..]);
+    let voice = names(&[("GOOGLE_TTS_VOICE", "he-IL-Wavenet-B")]);
+    assert!(voice.iter().all(|name| !default.contains(name)));
+    let is_plain =
+        |name: &String| name.len() == 68 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    assert!(default.iter().all(is_plain), "{default:?}");
 }
 
 #[test]
@@ -53,7 +82,8 @@ fn the_length_is_the_files_or_a_second_for_ten_characters() {
     assert_eq!(prompts.get(Role::Goodbye).length(), Duration::ZERO);
     assert_eq!(Prompt::Say("אבגדהוזחטיכ".to_owned()).length(), Duration::from_secs(2));
     let unreadable = AudioFile::new(Bytes::from_static(b"ID3 nothing follows")).expect("a file");
-    assert_eq!(Prompt::File(unreadable).length(), limits::GREETING_UNREADABLE);
+    let unreadable = Prompt::File { name: "greeting_he.mp3", audio: unreadable };
+    assert_eq!(unreadable.length(), limits::GREETING_UNREADABLE);
 }
 
 #[test]
@@ -83,12 +113,13 @@ fn a_file_beyond_the_limit_is_refused() {
 fn rendered_audio_replaces_a_text_and_nothing_else() {
     let mut prompts = with_greeting();
     let greeting = prompts.get(Role::Greeting).clone();
-    assert_eq!(prompts.rendered(Role::Fallback, Bytes::from_static(b"?")), Err(NotAPrompt::NotAudio));
-    assert_eq!(prompts.announcement(Role::Fallback), Announcement::Say("אנא המתינו"));
+    let audio = AudioFile::with_sound(wav()).expect("sound");
     for role in Role::ALL {
-        assert_eq!(prompts.rendered(role, wav()), Ok(()));
+        prompts.rendered(role, "a.wav".to_owned(), audio.clone());
     }
     assert_eq!(prompts.announcement(Role::Fallback), Announcement::Play(path::FALLBACK_AUDIO));
+    assert_eq!(prompts.get(Role::Fallback).length(), Duration::from_millis(500));
+    assert_eq!(prompts.get(Role::Fallback), &Prompt::Rendered { file: "a.wav".to_owned(), audio });
     assert_eq!(prompts.announcement(Role::Goodbye), Announcement::Silent);
     assert_eq!(prompts.get(Role::Greeting), &greeting);
 }

@@ -4,6 +4,10 @@ use quick_xml::{Reader, XmlVersion};
 
 const FRAGMENT: &str = "#rc=3&amp;rp=ct,rt,5xx&amp;rt=4000";
 
+fn voice() -> SayVoice {
+    SayVoice::nearest(&Voice::default())
+}
+
 fn host() -> PublicHost {
     "calls.example.com".parse().expect("a host")
 }
@@ -56,7 +60,7 @@ fn the_short_documents_end_the_call() {
     assert_eq!(xml(Document::Hangup), "<Response><Hangup/></Response>");
     assert_eq!(xml(Document::Goodbye(Announcement::Silent)), "<Response><Hangup/></Response>");
     assert_eq!(
-        xml(Document::Goodbye(Announcement::Say("תודה & להתראות"))),
+        xml(Document::Goodbye(Announcement::Say("תודה & להתראות", voice()))),
         concat!(
             r#"<Response><Say language="he-IL" voice="Google.he-IL-Wavenet-A">תודה &amp; להתראות</Say>"#,
             "<Hangup/></Response>"
@@ -67,8 +71,26 @@ fn the_short_documents_end_the_call() {
 #[test]
 fn a_text_without_anything_to_speak_is_no_prompt() {
     for text in ["", " \n", "\u{0}\u{1b}\u{ffff}"] {
-        assert!(!Document::Record(Announcement::Say(text)).to_xml(&host()).contains("Say"), "{text:?}");
+        assert!(!Document::Record(Announcement::Say(text, voice())).to_xml(&host()).contains("Say"), "{text:?}");
     }
+}
+
+#[test]
+fn a_voice_that_say_does_not_have_is_replaced_by_one_that_it_has() {
+    let named = |name: &str| SayVoice::nearest(&name.parse().expect("a voice")).as_str();
+    for letter in ["A", "B", "C", "D"] {
+        for family in ["he-IL-Wavenet", "he-IL-Standard"] {
+            assert_eq!(named(&format!("{family}-{letter}")), format!("Google.{family}-{letter}"));
+        }
+    }
+    for elsewhere in
+        ["he-IL-Chirp3-HD-Kore", "he-IL-Wavenet-E", "he-IL-Neural2-A", "en-US-Wavenet-A", "he-IL-wavenet-b"]
+    {
+        assert_eq!(named(elsewhere), "Google.he-IL-Wavenet-A");
+    }
+    let named = SayVoice::nearest(&"he-IL-Standard-D".parse().expect("a voice"));
+    let xml = Document::Goodbye(Announcement::Say("שלום", named)).to_xml(&host());
+    assert!(xml.contains(r#"<Say language="he-IL" voice="Google.he-IL-Standard-D">שלום</Say>"#), "{xml}");
 }
 
 #[test]
@@ -170,7 +192,7 @@ proptest! {
     #[test]
     fn any_text_host_and_token_come_back_from_a_reader(text in ".{0,60}", token in "[ -~א-ת]{0,40}", host in any_host()) {
         let host: PublicHost = host.parse().expect("a host");
-        let greeting = Announcement::Say(&text);
+        let greeting = Announcement::Say(&text, voice());
         let xml = Document::Stream { greeting, call: None, token: &token }.to_xml(&host);
         prop_assert!(xml.starts_with(r#"<?xml version="1.0" encoding="UTF-8"?><Response>"#));
         let (values, content) = read(&xml);
@@ -185,7 +207,7 @@ proptest! {
         text in prop_oneof!["[&\"'<>]{450,500}", ".{0,500}", "[א-ת]{440,460}"],
     ) {
         let name = format!("{}.{}.{}.{}:65535", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
-        let xml = Document::Record(Announcement::Say(&text)).to_xml(&name.parse().expect("a host"));
+        let xml = Document::Record(Announcement::Say(&text, voice())).to_xml(&name.parse().expect("a host"));
         prop_assert!(xml.chars().count() < limits::REST_TWIML_CHARS_MAX, "{}", xml.chars().count());
     }
 }
@@ -194,7 +216,7 @@ proptest! {
 fn the_worst_text_nearly_fills_a_rest_update_and_is_cut_at_its_limit() {
     let name = format!("{}.{}.{}.{}:65535", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
     let text = "\"".repeat(limits::PROMPT_TEXT_CHARS_MAX + 1);
-    let xml = Document::Record(Announcement::Say(&text)).to_xml(&name.parse().expect("a host"));
+    let xml = Document::Record(Announcement::Say(&text, voice())).to_xml(&name.parse().expect("a host"));
     assert_eq!(xml.matches("&quot;").count(), limits::PROMPT_TEXT_CHARS_MAX);
     let length = xml.chars().count();
     assert!((3_500..limits::REST_TWIML_CHARS_MAX).contains(&length), "{length}");
