@@ -80,6 +80,12 @@ events! {
     SignatureMissing = "SIGNATURE_MISSING",
     /// A webhook's body is not what Twilio sends; it was answered all the same.
     BadWebhook = "BAD_WEBHOOK",
+    /// Google rendered a prompt; it is played from now on.
+    PromptRendered = "PROMPT_RENDERED",
+    /// A prompt could not be rendered; it is tried again. Twilio speaks its text meanwhile.
+    PromptFailed = "PROMPT_FAILED",
+    /// A rendered prompt could not be written to `DATA_DIR`; the next start renders it again.
+    PromptNotKept = "PROMPT_NOT_KEPT",
     /// Facts wait because the database does not take them.
     DbSpooled = "DB_SPOOLED",
     /// Waiting facts are in the database.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `routes` | which request is what, and who may ask it |
 //! | `pages` | `/healthz`, `/readyz`, `/version`, `/metrics` |
+//! | `prompts` | what the rendering of prompts means |
 //! | `webhooks` | what each webhook tells of its call |
 //! | `answers` | which TwiML a call gets (section "TwiML decision", the `stream_ended` table, D5) |
 //! | `streams` | which socket speaks for a call (S8), and what its reports mean |
@@ -20,6 +21,7 @@ mod database;
 mod delivery;
 mod interface;
 mod pages;
+mod prompts;
 mod routes;
 mod streams;
 mod watch;
@@ -60,6 +62,8 @@ pub struct Switchboard {
     fetches: Slab<Fetch, FetchKind>,
     database: Database,
     twilio: Service,
+    /// Google's, for the prompts.
+    speech: Service,
     /// When a request that looked like Twilio's last came without a signature.
     unsigned: Option<UnixMillis>,
     draining: Option<Instant>,
@@ -114,6 +118,7 @@ impl Switchboard {
             fetches: Slab::new(limits::FETCHES_MAX),
             database: Database::open(now.mono, out),
             twilio: if account.is_some() { Service::Ok } else { Service::Disabled },
+            speech: if settings.config.google_credentials.is_some() { Service::Ok } else { Service::Disabled },
             unsigned: None,
             draining: None,
             counters: Counters::default(),
@@ -142,6 +147,7 @@ impl Switchboard {
                 self.stored(finished, out);
             }
             Input::Stream { id, report } => self.reported(id, report, out),
+            Input::Prompt(report) => self.prompt(report, out),
             Input::Drain => self.drain(out),
         }
         self.database.flush(self.now.mono, out);

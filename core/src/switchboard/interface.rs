@@ -5,7 +5,7 @@ use crate::fetch::{FetchError, FetchRequest, FetchResponse};
 use crate::http::{Request, Response};
 use crate::id::{FetchId, RequestId, StoreId, StreamId};
 use crate::log::LogLine;
-use crate::prompts::Prompts;
+use crate::prompts::{Prompts, RenderReport};
 use crate::store::{StoreAnswer, StoreCommand, StoreError};
 use crate::stream::{MediaStream, StreamCommand, StreamReport};
 use core::time::Duration;
@@ -59,6 +59,8 @@ pub enum Input {
         /// The report.
         report: StreamReport,
     },
+    /// A prompt was rendered, or could not be.
+    Prompt(RenderReport),
     /// The process was asked to stop.
     Drain,
 }

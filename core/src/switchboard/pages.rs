@@ -31,6 +31,13 @@ impl Service {
         };
     }
 
+    const fn failing_since(self) -> Option<Instant> {
+        match self {
+            Self::Failing(since) => Some(since),
+            Self::Ok | Self::Disabled => None,
+        }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
@@ -76,18 +83,15 @@ impl Switchboard {
             State::Up => ("ok", None),
             State::Down { since, .. } => ("error", Some(*since)),
         };
-        let twilio = match self.twilio {
-            Service::Failing(since) => Some(since),
-            Service::Ok | Service::Disabled => None,
-        };
         let seconds = |since: Instant| self.now.mono.since(since).as_secs();
         let page = json!({
             "db": database,
             "db_error_seconds": failing.map(seconds),
             "openai": "disabled",
-            "tts": "disabled",
+            "tts": self.speech.as_str(),
+            "tts_error_seconds": self.speech.failing_since().map(seconds),
             "twilio": self.twilio.as_str(),
-            "twilio_error_seconds": twilio.map(seconds),
+            "twilio_error_seconds": self.twilio.failing_since().map(seconds),
             "signature": if self.unsigned.is_some() { "missing" } else { "ok" },
             "stream": if self.settings.config.streaming { "on" } else { "off" },
             "store": self.settings.config.database.name(),
