@@ -11,6 +11,7 @@ Usage: callwarden [COMMAND]
 Commands:
   serve      Run the server (the default)
   config     Print the effective configuration, secrets masked, and check it
+  prompts    Render the prompts that are missing, and list what callers hear
   demo       Play five simulated calls against a real server, and say what became of them
 
 Options:
@@ -18,7 +19,7 @@ Options:
   --help     Print this
 
 Settings come from environment variables; `callwarden config` lists every one.
-Exit codes: 0 done, 1 cannot start, 2 wrong usage or configuration, 70 internal error.
+Exit codes: 0 done, 1 cannot start or render, 2 wrong usage or configuration, 70 internal error.
 ";
 
 /// What the process is asked to do.
@@ -27,6 +28,7 @@ Exit codes: 0 done, 1 cannot start, 2 wrong usage or configuration, 70 internal 
 pub enum Command {
     Serve,
     Config,
+    Prompts,
     Demo,
     Version,
     Help,
@@ -42,6 +44,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     let command = match first.to_str() {
         Some("serve") => Command::Serve,
         Some("config") => Command::Config,
+        Some("prompts") => Command::Prompts,
         Some("demo") => Command::Demo,
         Some("--version" | "-V") => Command::Version,
         Some("--help" | "-h" | "help") => Command::Help,
@@ -71,6 +74,7 @@ mod tests {
         assert_eq!(words(""), Ok(Command::Serve));
         assert_eq!(words("serve"), Ok(Command::Serve));
         assert_eq!(words("config"), Ok(Command::Config));
+        assert_eq!(words("prompts"), Ok(Command::Prompts));
         assert_eq!(words("demo"), Ok(Command::Demo));
         assert_eq!(words("--version"), Ok(Command::Version));
         assert_eq!(words("-h"), Ok(Command::Help));

@@ -14,6 +14,7 @@ mod exchange;
 mod pool;
 mod response;
 
+use crate::spawner::panic_text;
 use backend::{Backend, Budget, ReceivedHead};
 use bytes::Bytes;
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
@@ -21,10 +22,12 @@ use callwarden_core::http::Method;
 use callwarden_core::limits::{CONNECT_TIME, FETCH_IDLE_TIME, RESPONSE_HEAD_TIME, TRANSFER_STALL_TIME};
 use connect::causes;
 use core::time::Duration;
+use futures_util::FutureExt as _;
 use http_types::Url;
 use http_types::headers::HeaderName;
 use rustls::pki_types::CertificateDer;
 use smol::io::Cursor;
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 /// The header lines the client writes itself; a request that brings one is refused.
@@ -78,6 +81,17 @@ impl Client {
     #[must_use]
     pub fn new(settings: ClientSettings) -> Self {
         Self { surf: surf::Client::with_http_client(Backend::new(settings)) }
+    }
+
+    /// As [`Self::fetch`], and a panic is an answer too: who asked goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`]; a panic is ambiguous, for the request may have got far enough to be acted upon.
+    pub async fn fetch_guarded(&self, request: FetchRequest) -> Result<FetchResponse, FetchError> {
+        let result = AssertUnwindSafe(self.fetch(request)).catch_unwind().await;
+        result
+            .unwrap_or_else(|panic| Err(FetchError::Ambiguous(format!("the client panicked: {}", panic_text(&*panic)))))
     }
 
     /// Sends a request and reads its whole answer, whatever its status.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod demo;
 pub mod far_end;
 pub mod fetch;
+pub mod google;
 pub mod log;
 pub mod log_writer;
 pub mod prompts;

@@ -3,6 +3,7 @@
 use callwarden::arguments::{self, Command, HELP};
 use callwarden::demo;
 use callwarden::log;
+use callwarden::prompts;
 use callwarden::serve::{Running, StartError, listen, serve};
 use callwarden::signals::Signals;
 use callwarden::switch::Finish;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 
 /// Something outside is in the way: the port, a directory, the system.
 const CANNOT_START: u8 = 1;
+/// A prompt could not be rendered, or not be kept.
+const NOT_RENDERED: u8 = 1;
 /// A call of the demo came out wrong.
 const CAME_OUT_WRONG: u8 = 1;
 /// The command line or a variable is wrong.
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve) => run_server(),
         Ok(Command::Config) => print_config(),
+        Ok(Command::Prompts) => list_prompts(),
         Ok(Command::Demo) => play_demo(),
         Ok(Command::Version) => print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Help) => print(HELP),
@@ -41,6 +45,21 @@ fn print_config() -> ExitCode {
             print(&lines.collect::<String>())
         }
         Err(code) => code,
+    }
+}
+
+/// Renders what is missing, and says what callers hear.
+fn list_prompts() -> ExitCode {
+    let config = match read_config() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match prompts::list(&config) {
+        Ok(list) => {
+            let printed = print(&list.table);
+            if list.problems.is_empty() { printed } else { fail(NOT_RENDERED, &list.problems.join("\n")) }
+        }
+        Err(error) => fail(WRONG_USAGE, &error),
     }
 }
 
@@ -66,7 +85,9 @@ fn run_server() -> ExitCode {
     log::print_panics();
     match start(&config) {
         Ok((running, signals)) => smol::block_on(attend(running, signals)),
-        Err(error @ (StartError::Database(_) | StartError::Prompts(_))) => fail(WRONG_USAGE, &error),
+        Err(error @ (StartError::Database(_) | StartError::Prompts(_) | StartError::Credentials(_))) => {
+            fail(WRONG_USAGE, &error)
+        }
         Err(error) => fail(CANNOT_START, &error),
     }
 }

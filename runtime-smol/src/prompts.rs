@@ -1,4 +1,11 @@
-//! Reads the prompt files, once, at the start. What makes a file a prompt is the core's business.
+//! The prompts of this process: files are read once, at the start; texts are rendered beside the calls. What makes a
+//! file a prompt, and what is asked of Google, is the core's business.
+
+mod list;
+mod studio;
+
+pub use list::{List, ListError, list};
+pub use studio::Studio;
 
 use bytes::Bytes;
 use callwarden_core::config::Config;
@@ -8,6 +15,9 @@ use std::fmt;
 use std::fs::{File, read_dir};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// The directory in `DATA_DIR` where renderings are kept for the next start.
+const KEPT: &str = "prompts";
 
 /// Why the prompts cannot be had. One line each.
 #[derive(Debug)]
@@ -65,6 +75,12 @@ pub fn read(config: &Config) -> Result<Prompts, PromptsError> {
     }
 }
 
+/// Takes what was rendered before. A file that cannot be read is no file: its prompt is rendered anew.
+pub(crate) fn take_kept(config: &Config, prompts: &mut Prompts) {
+    let directory = config.data_dir.join(KEPT);
+    prompts.take_kept(&config.google_tts_voice, |file| read_file(&directory.join(file)).ok());
+}
+
 /// A whole file, or as much of a too long one as shows that it is.
 fn read_file(path: &Path) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
@@ -115,7 +131,7 @@ mod tests {
         let directory = Directory::new("wins");
         directory.write("greeting_he.mp3", &mp3());
         let prompts = directory.read().expect("prompts");
-        assert!(matches!(prompts.get(Role::Greeting), Prompt::File(file) if file.bytes == mp3()));
+        assert!(matches!(prompts.get(Role::Greeting), Prompt::File { audio, .. } if audio.bytes == mp3()));
         assert!(matches!(prompts.get(Role::Fallback), Prompt::Say(text) if text.contains("הודעה")));
     }
 

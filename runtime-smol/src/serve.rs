@@ -2,17 +2,19 @@
 
 use crate::clock::Clock;
 use crate::fetch::{Client, ClientSettings};
+use crate::google;
 use crate::log;
-use crate::prompts::{self, PromptsError};
+use crate::prompts::{self, PromptsError, Studio};
 use crate::server::{self, Connections, ServerLimits, Stopper};
 use crate::service::Service;
 use crate::spawner::Spawner;
 use crate::store::Store;
 use crate::switch::{self, Finish, Hands, Message};
 use callwarden_core::config::Config;
+use callwarden_core::google::CredentialsProblem;
 use callwarden_core::limits;
 use callwarden_core::log::{Event, Level, LogLine};
-use callwarden_core::prompts::Prompts;
+use callwarden_core::prompts::{Prompts, Renderer};
 use callwarden_core::store::StoreError;
 use callwarden_core::switchboard::{Settings, Switchboard};
 use ring::error::Unspecified;
@@ -39,6 +41,8 @@ pub enum StartError {
     DataDir(PathBuf, io::Error),
     /// The prompts cannot be played.
     Prompts(PromptsError),
+    /// `GOOGLE_APPLICATION_CREDENTIALS` cannot be used.
+    Credentials(CredentialsProblem),
     /// `DATABASE_URL` cannot be read. A database that is merely away is no reason not to start.
     Database(StoreError),
     /// The system refused something every process is given.
@@ -58,6 +62,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot write in {}: {error}; set DATA_DIR to a directory of this user", path.display())
             }
             Self::Prompts(error) => error.fmt(f),
+            Self::Credentials(problem) => problem.fmt(f),
             Self::Database(error) => write!(f, "DATABASE_URL cannot be used: {error}"),
             Self::System(error) => write!(f, "the system refused to start the server: {error}; see its limits"),
         }
@@ -82,7 +87,11 @@ pub fn listen(config: &Config) -> Result<TcpListener, StartError> {
 /// [`StartError`], with nothing left running.
 pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartError> {
     check_data_dir(&config.data_dir)?;
-    let prompts = prompts::read(config).map_err(StartError::Prompts)?;
+    let mut prompts = prompts::read(config).map_err(StartError::Prompts)?;
+    let account = google::open(config).map_err(StartError::Credentials)?;
+    if account.is_some() {
+        prompts::take_kept(config, &mut prompts);
+    }
     let address = listener.local_addr().map_err(StartError::System)?;
     let listener = Async::new(listener).map_err(StartError::System)?.into();
 
@@ -98,11 +107,20 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
         store: Arc::new(Store::new(&config.database).map_err(StartError::Database)?),
         inbox: sender.clone(),
     };
+    let studio = account.map(|account| Studio::new(config, &prompts, account, clock, hands.client.clone()));
     let settings = settings(config, prompts)
         .map_err(|Unspecified| StartError::System(io::Error::other("it has no random bytes")))?;
     let mut first = Vec::new();
     let board = Switchboard::new(clock.now(), settings, &mut first);
     spawner.spawn(switch::run(board, first, hands, inbox, finish_sender));
+    if let Some(studio) = studio {
+        let inbox = sender.clone();
+        // No call waits for it, and without a switchboard nobody is interested.
+        spawner.spawn(studio.run(Renderer::is_done, move |report| {
+            let inbox = inbox.clone();
+            async move { inbox.send(Message::Prompt(report)).await.unwrap_or_default() }
+        }));
+    }
     let (stopper, stop) = server::stop();
     let (limits, connections) = (ServerLimits::default(), Connections::default());
     let service = Service::new(sender.clone());

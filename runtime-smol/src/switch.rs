@@ -13,6 +13,7 @@ use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::{Request, Response};
 use callwarden_core::id::{FetchId, RequestId, StoreId, StreamId};
 use callwarden_core::limits;
+use callwarden_core::prompts::RenderReport;
 use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
 use callwarden_core::stream::{MediaStream, StreamCommand, StreamReport};
 use callwarden_core::switchboard::{Input, Output, Switchboard};
@@ -61,6 +62,8 @@ pub enum Message {
         /// What came of it.
         result: Result<StoreAnswer, StoreError>,
     },
+    /// A prompt was rendered, or could not be.
+    Prompt(RenderReport),
     /// The process was asked to stop.
     Drain,
 }
@@ -172,6 +175,7 @@ impl Switch {
             }
             Message::Fetched { id, result } => Input::Fetched { id, result },
             Message::Stored { id, result } => Input::Stored { id, result },
+            Message::Prompt(report) => Input::Prompt(report),
             Message::Drain => {
                 self.draining = true;
                 Input::Drain
@@ -224,11 +228,7 @@ impl Hands {
     fn fetch(&self, id: FetchId, request: FetchRequest) {
         let (client, inbox) = (self.client.clone(), self.inbox.clone());
         self.spawner.spawn(async move {
-            let result = AssertUnwindSafe(client.fetch(request)).catch_unwind().await;
-            let result = result.unwrap_or_else(|panic| {
-                // It may have got far enough to be acted upon.
-                Err(FetchError::Ambiguous(format!("the client panicked: {}", panic_text(&*panic))))
-            });
+            let result = client.fetch_guarded(request).await;
             // Without a switchboard nobody is interested.
             inbox.send(Message::Fetched { id, result }).await.ok();
         });

@@ -27,3 +27,6 @@ impl Switchboard {
         log(line, out);
     }
 }
+
+#[cfg(test)]
+mod tests;
