@@ -49,7 +49,7 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-const WAIT: &str = "it is tried again by itself";
+const WAIT: &str = "this may pass by itself";
 
 impl Refusal {
     fn passing(detail: impl Into<String>) -> Self {

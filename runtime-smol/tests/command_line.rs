@@ -1,5 +1,7 @@
 //! The binary as an operator meets it: its words, exit codes, signals and log.
 
+use callwarden_core::limits;
+use callwarden_tests::google::{Google, KEY, KEY_PKCS1, Mood, key_file, speech};
 use callwarden_tests::signal::kill;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -124,7 +126,8 @@ fn version_and_help_are_printed_and_succeed() {
     assert!(version.stdout.starts_with(b"callwarden "));
     let help = run(&["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&help.stdout).contains("callwarden config"));
+    let words = String::from_utf8_lossy(&help.stdout);
+    assert!(words.contains("callwarden config") && words.contains("  prompts "), "{words}");
 }
 
 #[test]
@@ -154,6 +157,120 @@ fn a_wrong_log_filter_is_one_line_and_exit_2() {
     let output = run(&[], &[("RUST_LOG", "callwarden=loud")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(lines(&output).len() == 1 && lines(&output)[0].contains("RUST_LOG"), "{:?}", lines(&output));
+}
+
+/// Everything that can stand in `GOOGLE_APPLICATION_CREDENTIALS` and is no usable key, and what is said of it.
+fn wrong_credentials() -> Vec<(String, &'static str)> {
+    let key = |pem: &str| key_file(pem, "https://oauth2.example/token").to_string();
+    let whole = key(KEY);
+    let other_type = whole.replace("service_account", "authorized_user");
+    vec![
+        (whole[..whole.len() / 2].to_owned(), "its JSON ends in the middle"),
+        (key(&KEY.replace('\n', "\\n")), "escaped twice"),
+        (whole.replace("\\n", "\n"), "no JSON (line 2, "),
+        (other_type, "`type` is authorized_user and not service_account"),
+        (key(&KEY[..KEY.len() / 2]), "no whole PEM"),
+        (key(&KEY.replacen("MII", "MIX", 1)), "no RSA key that can be used (InvalidEncoding)"),
+        (key(&KEY.replacen("MII", "M!!", 1)), "no whole PEM"),
+        (key(include_str!("../../tests/data/google/ec.pem")), "no RSA key that can be used (WrongAlgorithm)"),
+        (key(include_str!("../../tests/data/google/ec_sec1.pem")), "is labelled EC PRIVATE KEY"),
+        (key(include_str!("../../tests/data/google/small.pem")), "no RSA key that can be used (TooSmall)"),
+        (key(include_str!("../../tests/data/google/encrypted.pem")), "is encrypted"),
+        (key(include_str!("../../tests/data/google/encrypted_pkcs1.pem")), "is encrypted"),
+    ]
+}
+
+#[test]
+fn credentials_that_cannot_be_used_stop_the_start_with_a_line_that_says_what_to_do() {
+    let directory = Directory::new();
+    let file = directory.0.join("מפתח.json");
+    let path = file.to_str().expect("UTF-8");
+    for (text, wrong) in wrong_credentials() {
+        std::fs::write(&file, &text).expect("written");
+        for (arguments, value) in [(&[][..], text.as_str()), (&[], path), (&["prompts"], path)] {
+            let output = run(arguments, &[("GOOGLE_APPLICATION_CREDENTIALS", value)]);
+            let lines = lines(&output);
+            assert_eq!((output.status.code(), lines.len()), (Some(2), 1), "{lines:?}");
+            assert!(lines[0].starts_with("callwarden: GOOGLE_APPLICATION_CREDENTIALS: "), "{lines:?}");
+            assert!(lines[0].contains(wrong) && lines[0].contains("; "), "{wrong}: {lines:?}");
+            let key = KEY.lines().filter(|line| !line.starts_with("-----"));
+            assert!(key.into_iter().all(|line| !lines[0].contains(line)) && !lines[0].contains("MI"), "{lines:?}");
+        }
+    }
+    std::fs::write(&file, " ".repeat(limits::CREDENTIALS_BYTES_MAX + 1)).expect("written");
+    let long = lines(&run(&[], &[("GOOGLE_APPLICATION_CREDENTIALS", path)]));
+    assert!(long.len() == 1 && long[0].contains("longer than 64 KiB"), "{long:?}");
+    for missing in ["/nowhere/key.json", path.trim_end_matches("json"), "/"] {
+        let lines = lines(&run(&[], &[("GOOGLE_APPLICATION_CREDENTIALS", missing)]));
+        assert!(lines.len() == 1 && lines[0].contains("the file it names cannot be read: "), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_voice_that_is_no_name_is_a_wrong_variable() {
+    let output = run(&["config"], &[("GOOGLE_TTS_VOICE", "Google.he-IL-Wavenet-A")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(lines(&output)[0].starts_with("callwarden: GOOGLE_TTS_VOICE: "), "{:?}", lines(&output));
+}
+
+/// The cells of a line of `callwarden prompts`.
+fn prompt_line(output: &Output, role: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.starts_with(role)).unwrap_or_else(|| panic!("no {role}: {text}"));
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn prompts_lists_what_callers_hear_and_where_it_comes_from() {
+    let directory = Directory::new();
+    std::fs::write(directory.0.join("greeting_he.wav"), speech("אבגדהוזחטי")).expect("written");
+    let own = directory.0.to_str().expect("UTF-8");
+    let variables = [("PROMPTS_DIR", own), ("FALLBACK_TEXT", "אבגדהוזחטיכ"), ("GOODBYE_TEXT", "")];
+    let output = run(&["prompts"], &variables);
+    assert_eq!((output.status.code(), lines(&output)), (Some(0), vec![]));
+    let file = directory.0.join("greeting_he.wav").display().to_string();
+    assert_eq!(prompt_line(&output, "greeting"), ["greeting", "file", "-", "0.6", "4846", &file]);
+    assert_eq!(
+        prompt_line(&output, "fallback"),
+        ["fallback", "said by Twilio", "Google.he-IL-Wavenet-A", "about 2", "-", "-"]
+    );
+    assert_eq!(prompt_line(&output, "goodbye"), ["goodbye", "none", "-", "0", "-", "-"]);
+}
+
+#[test]
+fn prompts_renders_what_is_missing_and_says_what_could_not_be_rendered() {
+    smol::block_on(async {
+        let (google, directory) = (Google::start().await, Directory::new());
+        let credentials = key_file(KEY_PKCS1, &google.base_url().replace("/v1", "/token")).to_string();
+        let base = google.base_url();
+        let prompts = || {
+            let mut command = binary(&directory, &["prompts"]);
+            command.env("GOOGLE_APPLICATION_CREDENTIALS", &credentials).env("GOOGLE_TTS_BASE_URL", &base);
+            command.env("GREETING_TEXT", "שלום").env("GOOGLE_TTS_VOICE", "he-IL-Chirp3-HD-Kore");
+            smol::unblock(move || command.output().expect("it runs"))
+        };
+        google.set_mood(Mood::NoSpeech(403));
+        let refused = prompts().await;
+        assert_eq!((refused.status.code(), lines(&refused).len()), (Some(1), 3));
+        let line = &lines(&refused)[0];
+        assert!(line.starts_with("callwarden: the greeting could not be rendered: Google answered 403"), "{line}");
+        assert!(line.contains("enable the Cloud Text-to-Speech API"), "{line}");
+        assert_eq!(prompt_line(&refused, "greeting")[1..3], ["said by Twilio", "Google.he-IL-Wavenet-A"]);
+        google.set_mood(Mood::Fine);
+        for _ in 0..2 {
+            let rendered = prompts().await;
+            assert_eq!((rendered.status.code(), lines(&rendered)), (Some(0), vec![]));
+            let cells = prompt_line(&rendered, "greeting");
+            assert_eq!(cells[..4], ["greeting", "rendered", "he-IL-Chirp3-HD-Kore", "0.2"]);
+            assert_eq!(std::fs::read(&cells[5]).expect("a file"), speech("שלום"));
+        }
+        assert_eq!((google.spoken().len(), google.tokens().len(), google.complaints()), (3, 2, vec![]));
+        std::fs::remove_dir_all(directory.0.join("prompts")).expect("removed");
+        std::fs::write(directory.0.join("prompts"), "in the way").expect("written");
+        let unkept = prompts().await;
+        assert_eq!(unkept.status.code(), Some(1));
+        assert!(lines(&unkept)[0].contains("cannot keep") && lines(&unkept)[0].contains("DATA_DIR"));
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod balancer;
 pub mod caller;
 pub mod database;
 pub mod deployment;
+pub mod google;
 pub mod http;
 pub mod postgres;
 pub mod process;

@@ -94,7 +94,7 @@ impl CredentialsProblem {
                 "the lines of `private_key` end in a backslash and an n, because it was escaped twice".to_owned()
             }
             Self::Encrypted => "`private_key` is encrypted".to_owned(),
-            Self::NotRsa(label) => format!("`private_key` is a {label} and not an RSA private key"),
+            Self::NotRsa(label) => format!("`private_key` is labelled {label}, which is no RSA private key"),
             Self::NotPem => "`private_key` is no whole PEM, from its BEGIN line to its END line".to_owned(),
             Self::KeyRejected(cause) => format!("`private_key` is no RSA key that can be used ({cause})"),
         }

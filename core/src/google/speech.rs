@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-const NEW_TOKEN: &str = "a new access token is asked for";
+/// Said of a token that was just given.
+const NOT_TAKEN: &str = "see that the service account was not disabled at Google";
 
 /// Asks for the speech of a text, as a WAV of mu-law at 8 kHz: what a telephone line carries. Twilio turns every file
 /// into that; given so, nothing is compressed twice (MP3 comes at 32 kbit/s), nothing is converted while a caller waits,
@@ -42,7 +43,7 @@ pub fn synthesized(result: &Result<FetchResponse, FetchError>) -> Result<AudioFi
     let advice = match response.status {
         200..=299 => return speech_of(response),
         408 | 429 | 500.. => return Err(Refusal::passing(said(response))),
-        401 => return Err(Refusal { trouble: Trouble::Token, detail: said(response), advice: NEW_TOKEN }),
+        401 => return Err(Refusal { trouble: Trouble::Token, detail: said(response), advice: NOT_TAKEN }),
         400 => "see that Google has the voice of GOOGLE_TTS_VOICE",
         403 => {
             "enable the Cloud Text-to-Speech API and billing in the project of the service account, and let the \

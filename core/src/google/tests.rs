@@ -92,8 +92,8 @@ fn every_fault_of_a_key_file_is_one_line_that_names_the_variable_and_what_to_do_
         (with("private_key", "hush-hush"), "no whole PEM", "as Google gave it out"),
         (with("private_key", &pem("PRIVATE KEY")[..40]), "no whole PEM", "as Google gave it out"),
         (with("private_key", pem("hush-hush")), "no whole PEM", "as Google gave it out"),
-        (with("private_key", pem("EC PRIVATE KEY")), "is a EC PRIVATE KEY", "make a new JSON key"),
-        (with("private_key", pem("PUBLIC KEY")), "is a PUBLIC KEY", "make a new JSON key"),
+        (with("private_key", pem("EC PRIVATE KEY")), "is labelled EC PRIVATE KEY", "make a new JSON key"),
+        (with("private_key", pem("PUBLIC KEY")), "is labelled PUBLIC KEY", "make a new JSON key"),
         (with("private_key", pem("ENCRYPTED PRIVATE KEY")), "is encrypted", "make a new JSON key"),
         (with("private_key", old), "is encrypted", "make a new JSON key"),
     ];
@@ -176,13 +176,13 @@ fn why_there_is_no_token_is_said_with_googles_words_and_what_to_do() {
         (answer(400, expired), lasting, "Google answered 400, invalid_grant: Invalid JWT Signature; see that the key"),
         (answer(401, ""), lasting, "Google answered 401 without a body; see"),
         (answer(302, "moved"), lasting, "Google answered 302 with a body that is not JSON; see"),
-        (answer(429, "{}"), passing, "Google answered 429; it is tried again"),
-        (answer(503, "<html>"), passing, "Google answered 503 with a body that is not JSON; it is tried again"),
-        (answer(200, "<html>"), passing, "Google answered 200 without a token; it is tried again"),
+        (answer(429, "{}"), passing, "Google answered 429; this may pass"),
+        (answer(503, "<html>"), passing, "Google answered 503 with a body that is not JSON; this may pass"),
+        (answer(200, "<html>"), passing, "Google answered 200 without a token; this may pass"),
         (answer(200, json!({"access_token": "a b"})), passing, "without a token"),
         (answer(200, json!({"access_token": ""})), passing, "without a token"),
-        (Err(FetchError::NotSent("refused".to_owned())), passing, "could not be sent: refused; it is tried again"),
-        (Err(FetchError::Ambiguous("timeout".to_owned())), passing, "no usable answer: timeout; it is tried again"),
+        (Err(FetchError::NotSent("refused".to_owned())), passing, "could not be sent: refused; this may pass"),
+        (Err(FetchError::Ambiguous("timeout".to_owned())), passing, "no usable answer: timeout; this may pass"),
     ] {
         let refusal = granted(&result).expect_err("no token");
         assert_eq!(refusal.trouble, trouble, "{refusal}");
@@ -235,14 +235,18 @@ fn why_there_is_no_speech_is_said_with_googles_words_and_what_to_do() {
         ),
         (answer(404, "not found"), lasting, "404 with a body that is not JSON; see that GOOGLE_TTS_BASE_URL"),
         (answer(301, ""), lasting, "301 without a body; see that GOOGLE_TTS_BASE_URL"),
-        (answer(401, error("UNAUTHENTICATED", "no")), Trouble::Token, "401, UNAUTHENTICATED: no; a new access token"),
-        (answer(429, error("RESOURCE_EXHAUSTED", "slow")), passing, "429, RESOURCE_EXHAUSTED: slow; it is tried again"),
-        (answer(500, ""), passing, "500 without a body; it is tried again"),
-        (answer(200, "garbage"), passing, "200 without audio; it is tried again"),
+        (
+            answer(401, error("UNAUTHENTICATED", "no")),
+            Trouble::Token,
+            "401, UNAUTHENTICATED: no; see that the service account",
+        ),
+        (answer(429, error("RESOURCE_EXHAUSTED", "slow")), passing, "429, RESOURCE_EXHAUSTED: slow; this may pass"),
+        (answer(500, ""), passing, "500 without a body; this may pass"),
+        (answer(200, "garbage"), passing, "200 without audio; this may pass"),
         (answer(200, json!({"audioContent": "%"})), passing, "200 without audio"),
         (answer(200, content(b"text")), passing, "200 with audio that holds no sound"),
         (answer(200, content(&wav(0))), passing, "200 with audio that holds no sound"),
-        (Err(FetchError::Ambiguous("cut".to_owned())), passing, "no usable answer: cut; it is tried again"),
+        (Err(FetchError::Ambiguous("cut".to_owned())), passing, "no usable answer: cut; this may pass"),
     ] {
         let refusal = synthesized(&result).expect_err("no speech");
         assert_eq!(refusal.trouble, trouble, "{refusal}");

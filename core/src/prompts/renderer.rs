@@ -298,9 +298,8 @@ impl Renderer {
                 self.sign(role, unix, out);
             }
             (Trouble::Token, TokenAge::Fresh) => {
-                let cause = format!("{}; though the access token is new", refusal.detail);
                 self.token = None;
-                self.no_token(role, true, cause, out);
+                self.no_token(role, true, refusal.to_string(), out);
             }
         }
     }

@@ -104,5 +104,5 @@ fn none() -> String {
 }
 
 fn line([prompt, source, voice, seconds, bytes, file]: [&str; 6]) -> String {
-    format!("{prompt:<9} {source:<14} {voice:<23} {seconds:>8} {bytes:>8}  {file}\n")
+    format!("{prompt:<8}  {source:<14}  {voice:<23}  {seconds:>8}  {bytes:>8}  {file}\n")
 }

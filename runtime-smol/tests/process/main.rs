@@ -5,6 +5,7 @@ mod floods;
 mod http;
 mod life;
 mod nodes;
+mod prompts;
 mod secrets;
 mod sockets;
 mod webhooks;
