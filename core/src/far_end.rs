@@ -13,6 +13,8 @@
 //! call is over and every callback has been answered or given up. REST requests of the server are put to
 //! [`FarEnd::rest`], which answers at once.
 //!
+//! What transcribes is another service, simulated in [`openai`].
+//!
 //! # What it does not do
 //!
 //! It follows no HTTP redirects, keeps no cookies, sends no key presses and plays no audio the server sends over the
@@ -22,6 +24,7 @@ mod asking;
 mod frames;
 mod ledger;
 mod messages;
+pub mod openai;
 mod plan;
 mod recording;
 mod rest;

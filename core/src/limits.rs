@@ -348,3 +348,15 @@ pub const LOG_FLUSH_TIME: Duration = Duration::from_secs(1);
 /// A silent caller whose `END_SILENCE` passed while no frames came may still speak for this long when they come again
 /// (W12). Below [`STREAM_FRESH`], so that frames which come seconds apart still count as flowing when it is over.
 pub const HEARING_AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes of an upload; OpenAI refuses a longer one with 413. The simulated API counts the whole body, which errs to the
+/// strict side by the few hundred bytes around the file.
+pub const FAR_END_UPLOAD_BYTES_MAX: usize = 25 * 1024 * 1024;
+/// Bytes of an upload that the simulated API still keeps; of a longer one it knows the length and no more.
+pub const FAR_END_UPLOAD_BYTES_READ_MAX: usize = 26 * 1024 * 1024;
+/// OpenAI refuses shorter audio with `audio_too_short`.
+pub const FAR_END_AUDIO_TIME_MIN: Duration = Duration::from_millis(100);
+/// Characters of a prompt or keyword `gpt-transcribe` takes.
+pub const FAR_END_PROMPT_CHARS_MAX: usize = 65_536;
+/// Parts of a form the simulated API takes: the dozen fields of the API and lists of some length.
+pub const FAR_END_FORM_PARTS_MAX: usize = 256;

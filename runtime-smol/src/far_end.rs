@@ -6,11 +6,15 @@
 
 mod call;
 mod http;
+mod openai;
 mod rest;
+pub mod sample;
 mod socket;
 
 #[cfg(test)]
 mod tests;
+
+pub use openai::OpenAiService;
 
 use crate::clock::Clock;
 use call::Live;

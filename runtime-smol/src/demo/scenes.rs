@@ -1,6 +1,6 @@
 //! The five calls of the demo, and what must come of each.
 
-use bytes::Bytes;
+use crate::far_end::sample;
 use callwarden_core::far_end::{EndedBy, HangUp, Heard, Plan, StreamFault};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) fn all() -> [Scene; 5] {
         speaks: seconds(speaks),
         faults: faults.to_vec(),
         hangs_up,
-        voice: voice(),
+        voice: sample::speech(),
         ..Plan::default()
     };
     let recorded: &[Heard] = &[Greeting, Prompt, Beep, Recording];
@@ -77,24 +77,9 @@ pub(super) fn all() -> [Scene; 5] {
     ]
 }
 
-/// Twelve seconds of Hebrew, as mu-law.
-fn voice() -> Bytes {
-    let file: &'static [u8] = include_bytes!("../../assets/speech_he.wav");
-    let data = file.windows(4).position(|name| name == b"data").map_or(file.len(), |at| at + 8);
-    Bytes::from_static(file.get(data..).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_voice_is_twelve_seconds_of_speech() {
-        let voice = voice();
-        assert!((90_000..110_000).contains(&voice.len()), "{}", voice.len());
-        let loud = voice.iter().filter(|sample| (**sample & 0x7F) < 0x50).count();
-        assert!(loud * 10 > voice.len(), "at least a tenth of the samples are loud");
-    }
 
     #[test]
     fn names_fit_their_column() {

@@ -34,23 +34,34 @@ async fn attend(mut stream: TcpStream, exchange: Arc<Exchange>) {
         Ok(None) => return,
         Err(cause) => rest_refusal(400, 20001, &cause),
     };
-    let mut head = format!("HTTP/1.1 {} Simulated\r\ncontent-length: {}\r\n", answer.status, answer.body.len());
-    for (name, value) in answer.headers.iter() {
-        write!(head, "{name}: {value}\r\n").expect("writing to a string does not fail");
-    }
-    head.push_str("connection: close\r\n\r\n");
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(&answer.body);
+    let bytes = [head(&answer).as_bytes(), &answer.body].concat();
     // A client that left before its answer is its own affair.
     stream.write_all(&bytes).await.ok();
     stream.close().await.ok();
 }
 
+/// The head of an answer after which the connection is closed.
+pub(super) fn head(answer: &FetchResponse) -> String {
+    let mut head = format!("HTTP/1.1 {} Simulated\r\ncontent-length: {}\r\n", answer.status, answer.body.len());
+    for (name, value) in answer.headers.iter() {
+        write!(head, "{name}: {value}\r\n").expect("writing to a string does not fail");
+    }
+    head.push_str("connection: close\r\n\r\n");
+    head
+}
+
 async fn read(stream: &mut TcpStream) -> Result<Option<FetchRequest>, String> {
     let Some((head, early)) = http::read_head(stream).await? else { return Ok(None) };
+    let (mut request, length) = parse(&head)?;
+    request.body = http::read_body(stream, early, Some(length), limits::BODY_BYTES_MAX).await?;
+    Ok(Some(request))
+}
+
+/// The head of a request, as a request without its body, and the length of the body.
+pub(super) fn parse(head: &[u8]) -> Result<(FetchRequest, usize), String> {
     let mut lines = [httparse::EMPTY_HEADER; limits::HEADERS_MAX];
     let mut request = httparse::Request::new(&mut lines);
-    request.parse(&head).map_err(|error| format!("the request is no HTTP: {error}"))?;
+    request.parse(head).map_err(|error| format!("the request is no HTTP: {error}"))?;
     let method = match request.method {
         Some("GET") => Method::Get,
         Some("POST") => Method::Post,
@@ -60,17 +71,17 @@ async fn read(stream: &mut TcpStream) -> Result<Option<FetchRequest>, String> {
     let url = request.path.unwrap_or_default().to_owned();
     let headers = http::headers(request.headers);
     let length = http::content_length(&headers)?.unwrap_or(0);
-    let body = http::read_body(stream, early, Some(length), limits::BODY_BYTES_MAX).await?;
-    Ok(Some(FetchRequest {
+    let request = FetchRequest {
         method,
         url,
-        headers: Vec::new(),
+        headers: headers.get("content-type").map(|kind| ("content-type", kind.to_owned())).into_iter().collect(),
         authorization: headers.get("authorization").map(Secret::new),
-        body,
+        body: Default::default(),
         timeout: limits::FAR_END_REQUEST_TIME,
         response_bytes_max: limits::REST_BYTES_MAX,
         public_only: false,
-    }))
+    };
+    Ok((request, length))
 }
 
 fn answer(exchange: &Exchange, request: &FetchRequest) -> FetchResponse {
