@@ -9,6 +9,7 @@ pub mod sql;
 use crate::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
 use crate::time::UnixMillis;
 use core::fmt;
+use core::time::Duration;
 
 /// A call's status, in the total order that decides which of two wins (D2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,8 +176,30 @@ pub struct CallFact {
     pub ended_at: Option<UnixMillis>,
     /// Greatest stays.
     pub duration_seconds: Option<u64>,
-    /// `pending` gives way to anything else; otherwise the greatest text stays.
-    pub transcript_status: Option<String>,
+    /// What the status begins as; afterwards it follows from the rows of the call's segments and recordings.
+    pub transcript: Option<TranscriptStart>,
+    /// Why a recording that should be there is none (T8); greatest text stays.
+    pub recording_missing: Option<String>,
+}
+
+/// What `call_log.transcript_status` begins as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TranscriptStart {
+    /// The call will be transcribed.
+    Pending,
+    /// There is no `OPENAI_API_KEY`: nothing of the call is sent anywhere, for good.
+    Disabled,
+}
+
+impl TranscriptStart {
+    /// As it stands in `call_log.transcript_status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Disabled => "disabled",
+        }
+    }
 }
 
 impl CallFact {
@@ -203,8 +226,17 @@ impl CallFact {
             finished_at: None,
             ended_at: None,
             duration_seconds: None,
-            transcript_status: None,
+            transcript: None,
+            recording_missing: None,
         }
+    }
+
+    /// Whether the transcript's status may follow from it.
+    pub(crate) fn decides_the_transcript(&self) -> bool {
+        self.ended_at.is_some()
+            || self.fallback.is_some()
+            || self.source == Some(Source::Recording)
+            || self.recording_missing.is_some()
     }
 }
 
@@ -266,6 +298,121 @@ pub struct RecordingFact {
     pub state: RecordingState,
     /// Greatest stays.
     pub duration_seconds: Option<u64>,
+    /// The process that says so.
+    pub node: String,
+    /// How its transcription stands, when that is what became known.
+    pub job: Option<Job>,
+}
+
+/// How far a transcription has come; the higher state wins (D2), so that a late failure never undoes a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobState {
+    /// There is work to do. Stored as NULL.
+    Waiting,
+    /// It failed; it may be tried again all the same, when [`Job::next_at`] says so.
+    Failed,
+    /// Done.
+    Done,
+}
+
+impl JobState {
+    /// As it stands in `state` and `job_state`; `None` is NULL.
+    #[must_use]
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Waiting => None,
+            Self::Failed => Some("failed"),
+            Self::Done => Some("done"),
+        }
+    }
+}
+
+/// Where the transcription of a segment or a recording stands (T5). Of two, the one with the higher state stays, then
+/// the one after more attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// How far it has come.
+    pub state: JobState,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why the last try failed; never speech.
+    pub error: Option<String>,
+    /// When it is tried next.
+    pub next_at: Option<UnixMillis>,
+}
+
+impl Job {
+    /// Work to do at once.
+    #[must_use]
+    pub const fn waiting() -> Self {
+        Self { state: JobState::Waiting, attempts: 0, error: None, next_at: None }
+    }
+
+    /// Work that is done after so many tries.
+    #[must_use]
+    pub const fn done(attempts: u32) -> Self {
+        Self { state: JobState::Done, attempts, error: None, next_at: None }
+    }
+}
+
+/// Where words were heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Live, on a stream.
+    Stream(StreamSid),
+    /// In a recording.
+    Recording(RecordingSid),
+}
+
+impl Origin {
+    /// As it stands in `transcript_segments.origin`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Stream(stream) => stream.as_str(),
+            Self::Recording(recording) => recording.as_str(),
+        }
+    }
+
+    /// Reads it back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let stream = text.parse().map(Self::Stream).ok();
+        stream.or_else(|| text.parse().map(Self::Recording).ok())
+    }
+}
+
+/// Names a stretch of speech of a call: the key of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentKey {
+    /// Which call.
+    pub call: CallSid,
+    /// Where it was heard.
+    pub origin: Origin,
+    /// Its place there, from 1. Of a stream, 0 stands for the listening itself: done when the stream has ended and its
+    /// last utterance was announced, so that what a crash cut off leaves a trace.
+    pub sequence: u32,
+}
+
+/// What is known of a stretch of speech (T1, T5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFact {
+    /// Which.
+    pub key: SegmentKey,
+    /// When this became known.
+    pub at: UnixMillis,
+    /// The process that has its audio, or had it; the one with the greatest `at` stays.
+    pub node: String,
+    /// When it was begun to be spoken; least stays.
+    pub started_at: UnixMillis,
+    /// Where it begins in its origin; least stays.
+    pub from: Duration,
+    /// Where it ends; greatest stays.
+    pub to: Duration,
+    /// How its transcription stands.
+    pub job: Job,
+    /// What was said. Greatest text stays, so that an empty one never overwrites.
+    pub text: String,
 }
 
 /// Something that is true whatever else is known: merged into its row, in any order, any number of times.
@@ -275,6 +422,7 @@ pub enum Fact {
     Call(Box<CallFact>),
     Event(EventFact),
     Recording(RecordingFact),
+    Segment(Box<SegmentFact>),
 }
 
 /// The claim of a call's one fallback (W5): granted to at most one process at a time.
@@ -309,15 +457,88 @@ pub enum StoreCommand {
         /// Who held it.
         node: String,
     },
+    /// Take recordings that wait to be transcribed, for `limits::RECORDING_LEASE`; answered by
+    /// [`StoreAnswer::Recordings`].
+    TakeRecordings {
+        /// Who takes them.
+        node: String,
+        /// How many at most.
+        limit: u64,
+    },
+    /// Take calls that lack their end or their recording and were not heard of for long (T8); answered by
+    /// [`StoreAnswer::Overdue`].
+    TakeOverdue,
+    /// Which segments wait for a process that is gone; gives its recordings back. Answered by
+    /// [`StoreAnswer::Segments`].
+    Inherit {
+        /// The process that is gone.
+        node: String,
+    },
+    /// Which segments have waited for longer than any process keeps their audio; answered by
+    /// [`StoreAnswer::Segments`].
+    FindStale,
 }
 
 /// The database's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAnswer {
     /// Committed.
     Done,
     /// Whether the claim was granted.
     Claimed(bool),
+    /// The recordings that were taken.
+    Recordings(Vec<TakenRecording>),
+    /// The calls that were taken.
+    Overdue(Vec<OverdueCall>),
+    /// The segments that were found.
+    Segments(Vec<WaitingSegment>),
+}
+
+/// A recording to be transcribed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenRecording {
+    /// Which.
+    pub recording: RecordingSid,
+    /// Its call.
+    pub call: CallSid,
+    /// The call's account, where it is known.
+    pub account: Option<AccountSid>,
+    /// When it was first heard of.
+    pub created_at: UnixMillis,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// Whether an earlier try has failed so that a person had to act: its row says so until it is done.
+    pub failed: bool,
+    /// The pieces whose text is stored already.
+    pub done: Vec<u32>,
+}
+
+/// A call that lacks its end or its recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverdueCall {
+    /// Which.
+    pub call: CallSid,
+    /// Its account, where it is known.
+    pub account: Option<AccountSid>,
+    /// How often it was looked up, this time included.
+    pub look_ups: u32,
+    /// Whether its end is known.
+    pub ended: bool,
+}
+
+/// A segment whose transcription nobody works on any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingSegment {
+    /// Which.
+    pub key: SegmentKey,
+    /// The process that had its audio.
+    pub node: String,
+    /// When it was begun to be spoken.
+    pub started_at: UnixMillis,
+    /// Where it begins in its origin.
+    pub from: Duration,
+    /// Where it ends.
+    pub to: Duration,
 }
 
 /// Why there is no answer.

@@ -4,22 +4,24 @@
 use callwarden::store::Store;
 use callwarden_core::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
 use callwarden_core::store::{
-    CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, RecordingState, Source, StoreAnswer,
-    StoreCommand,
+    CallFact, CallStatus, EventFact, Fact, FallbackReason, Job, JobState, Origin, RecordingFact, RecordingState,
+    SegmentFact, SegmentKey, Source, StoreAnswer, StoreCommand, TranscriptStart,
 };
 use callwarden_core::time::UnixMillis;
 use callwarden_tests::database::{Row, TestDatabase, answered};
+use callwarden_tests::world::rows::Rows;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use smol::block_on;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-const TABLES: [&str; 3] = ["call_log", "call_events", "recordings"];
+const TABLES: [&str; 4] = ["call_log", "call_events", "recordings", "transcript_segments"];
 
 /// The rows of [`TABLES`].
-type Tables = [Vec<Row>; 3];
+type Tables = [Vec<Row>; 4];
 
 // Few values of each kind, so that facts meet and tie.
 
@@ -42,32 +44,61 @@ fn maybe<S: Strategy>(some: S) -> impl Strategy<Value = Option<S::Value>> {
 }
 
 fn call_fact() -> impl Strategy<Value = CallFact> {
-    let names = (maybe(text()), maybe(text()), maybe(text()), maybe(text()), maybe(text()), maybe(transcript_status()));
+    let names = (maybe(text()), maybe(text()), maybe(text()), maybe(text()), maybe(text()), maybe(text()));
     let times = (maybe(time()), maybe(time()), maybe(time()), maybe(time()));
     let counts = (maybe(0..3_u64), maybe(0..3_u64));
     let stream = maybe((1..4_u32, (0..3_u128).prop_map(StreamSid::from_number)));
+    let begins = maybe(select(vec![TranscriptStart::Pending, TranscriptStart::Disabled]));
     let ranks = (
         maybe(select(&CallStatus::ALL[..])),
         maybe(select(&[Source::Recording, Source::Stream][..])),
         maybe((time(), select(&FallbackReason::ALL[..]))),
         maybe((0..3_u128).prop_map(AccountSid::from_number)),
+        begins,
     );
     let node = select(vec!["node-1", "node-2", "Node"]);
     (call(), time(), node, names, times, counts, stream, ranks).prop_map(
         |(call, at, node, names, times, counts, stream, ranks)| {
             let mut fact = CallFact::new(call, at, node);
-            (fact.from, fact.to, fact.direction, fact.public_host, fact.how_far, fact.transcript_status) = names;
+            (fact.from, fact.to, fact.direction, fact.public_host, fact.how_far, fact.recording_missing) = names;
             (fact.stream_started_at, fact.first_media_at, fact.finished_at, fact.ended_at) = times;
             (fact.frames, fact.duration_seconds) = counts;
             fact.stream = stream;
-            (fact.status, fact.source, fact.fallback, fact.account) = ranks;
+            (fact.status, fact.source, fact.fallback, fact.account, fact.transcript) = ranks;
             fact
         },
     )
 }
 
-fn transcript_status() -> impl Strategy<Value = String> {
-    select(vec!["pending", "done", "empty", "failed: no recording", "disabled", "zero"]).prop_map(str::to_owned)
+fn job() -> impl Strategy<Value = Job> {
+    let states = select(vec![JobState::Waiting, JobState::Failed, JobState::Done]);
+    (states, 0..3_u32, maybe(text()), maybe(time())).prop_map(|(state, attempts, error, next_at)| Job {
+        state,
+        attempts,
+        error,
+        next_at,
+    })
+}
+
+/// A segment of a stream or of a recording, of the call that this one belongs to.
+fn segment_fact() -> impl Strategy<Value = SegmentFact> {
+    let origin = prop_oneof![
+        (0..2_u128).prop_map(|number| (number, Origin::Stream(StreamSid::from_number(number)))),
+        (0..2_u128).prop_map(|number| (number, Origin::Recording(RecordingSid::from_number(number)))),
+    ];
+    let node = select(vec!["node-1", "node-2", "Node"]);
+    (origin, 0..3_u32, time(), node, time(), (0..3_u64, 0..3_u64), job(), text()).prop_map(
+        |((number, origin), sequence, at, node, started_at, (from, to), job, text)| SegmentFact {
+            key: SegmentKey { call: CallSid::from_number(number + 1), origin, sequence },
+            at,
+            node: node.to_owned(),
+            started_at,
+            from: Duration::from_millis(from),
+            to: Duration::from_millis(to),
+            job,
+            text,
+        },
+    )
 }
 
 fn event_fact() -> impl Strategy<Value = EventFact> {
@@ -81,21 +112,26 @@ fn event_fact() -> impl Strategy<Value = EventFact> {
 
 fn recording_fact() -> impl Strategy<Value = RecordingFact> {
     let states = [RecordingState::InProgress, RecordingState::Absent, RecordingState::Completed];
-    ((0..2_u128).prop_map(RecordingSid::from_number), call(), time(), select(states.to_vec()), maybe(0..3_u64))
-        .prop_map(|(recording, call, at, state, duration_seconds)| RecordingFact {
-            recording,
-            call,
+    let node = select(vec!["node-1", "node-2", "Node"]);
+    (0..2_u128, time(), select(states.to_vec()), maybe(0..3_u64), node, maybe(job())).prop_map(
+        |(number, at, state, duration_seconds, node, job)| RecordingFact {
+            recording: RecordingSid::from_number(number),
+            call: CallSid::from_number(number + 1),
             at,
             state,
             duration_seconds,
-        })
+            node: node.to_owned(),
+            job,
+        },
+    )
 }
 
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let fact = prop_oneof![
         4 => call_fact().prop_map(|fact| Fact::Call(Box::new(fact))),
         1 => event_fact().prop_map(Fact::Event),
-        1 => recording_fact().prop_map(Fact::Recording),
+        2 => recording_fact().prop_map(Fact::Recording),
+        3 => segment_fact().prop_map(|fact| Fact::Segment(Box::new(fact))),
     ];
     prop::collection::vec(fact, 1..20)
 }
@@ -125,31 +161,50 @@ fn rearranged() -> impl Strategy<Value = (Vec<Fact>, Vec<Vec<Fact>>)> {
 // The rules, stated over all facts at once instead of merged step by step.
 
 fn expected(facts: &[Fact]) -> Tables {
-    let mut calls: BTreeMap<CallSid, Vec<&CallFact>> = BTreeMap::new();
+    let mut calls: BTreeMap<CallSid, Vec<CallFact>> = BTreeMap::new();
     let mut events = BTreeSet::new();
     let mut recordings: BTreeMap<RecordingSid, Vec<&RecordingFact>> = BTreeMap::new();
+    let mut segments: BTreeMap<SegmentKey, Vec<&SegmentFact>> = BTreeMap::new();
+    let mut rows = Rows::default();
     for fact in facts {
+        rows.take(fact);
         match fact {
-            Fact::Call(fact) => calls.entry(fact.call).or_default().push(fact),
+            Fact::Call(fact) => calls.entry(fact.call).or_default().push((**fact).clone()),
             Fact::Event(fact) => drop(events.insert(fact)),
-            Fact::Recording(fact) => recordings.entry(fact.recording).or_default().push(fact),
+            Fact::Recording(fact) => {
+                calls.entry(fact.call).or_default().push(CallFact::new(fact.call, fact.at, &fact.node));
+                recordings.entry(fact.recording).or_default().push(fact);
+            }
+            Fact::Segment(fact) => {
+                calls.entry(fact.key.call).or_default().push(CallFact::new(fact.key.call, fact.at, &fact.node));
+                segments.entry(fact.key).or_default().push(fact);
+            }
         }
     }
     let mut tables = [
-        calls.values().map(|facts| call_row(facts)).collect::<Vec<_>>(),
+        calls.values().map(|facts| call_row(&facts.iter().collect::<Vec<_>>(), &rows)).collect::<Vec<_>>(),
         events.into_iter().map(event_row).collect(),
         recordings.values().map(|facts| recording_row(facts)).collect(),
+        segments.values().map(|facts| segment_row(facts)).collect(),
     ];
     tables.iter_mut().for_each(|rows| rows.sort_unstable());
     tables
 }
 
-fn call_row(facts: &[&CallFact]) -> Row {
+/// What becomes of a transcript is told a second time by [`Rows`]. It is joined only when something asks for it.
+fn call_row(facts: &[&CallFact], rows: &Rows) -> Row {
     let stream = greatest(facts, |fact| fact.stream);
     let fallback = least(facts, |fact| fact.fallback);
     let how_far = greatest(facts, |fact| fact.how_far.clone().map(|how_far| (fact.at, how_far)));
-    let transcript_status =
-        greatest(facts, |fact| fact.transcript_status.clone().map(|status| (status != "pending", status)));
+    let call = facts[0].call;
+    let begins = greatest(facts, |fact| fact.transcript).map(|begins| begins.as_str().to_owned());
+    let decided = rows.has_speech(call)
+        || facts.iter().any(|fact| {
+            let recorded = fact.source == Some(Source::Recording) || fact.recording_missing.is_some();
+            fact.ended_at.is_some() || fact.fallback.is_some() || recorded
+        });
+    let transcript = Some(rows.transcript(call)).filter(|text| !text.is_empty());
+    let status = if decided { Some(rows.transcript_status(call)) } else { begins };
     row([
         ("call_sid", said(facts.first().map(|fact| fact.call))),
         ("created_at", said(least(facts, |fact| Some(fact.at)))),
@@ -174,7 +229,10 @@ fn call_row(facts: &[&CallFact]) -> Row {
         ("finished_at", said(least(facts, |fact| fact.finished_at))),
         ("ended_at", said(least(facts, |fact| fact.ended_at))),
         ("duration_seconds", said(greatest(facts, |fact| fact.duration_seconds))),
-        ("transcript_status", transcript_status.map(|(_, status)| status)),
+        ("transcript", transcript),
+        ("transcript_status", status),
+        ("recording_missing", greatest(facts, |fact| fact.recording_missing.clone())),
+        ("look_ups", said(Some(0))),
     ])
 }
 
@@ -188,6 +246,7 @@ fn event_row(fact: &EventFact) -> Row {
 }
 
 fn recording_row(facts: &[&RecordingFact]) -> Row {
+    let job = best(facts.iter().filter_map(|fact| fact.job.as_ref()));
     row([
         ("recording_sid", said(facts.first().map(|fact| fact.recording))),
         ("call_sid", said(greatest(facts, |fact| Some(fact.call)))),
@@ -195,8 +254,36 @@ fn recording_row(facts: &[&RecordingFact]) -> Row {
         ("updated_at", said(greatest(facts, |fact| Some(fact.at)))),
         ("state", said(greatest(facts, |fact| Some(fact.state)).map(RecordingState::as_str))),
         ("duration_seconds", said(greatest(facts, |fact| fact.duration_seconds))),
-        ("job_attempts", said(Some(0))),
+        ("job_attempts", said(Some(job.attempts))),
+        ("job_state", said(job.state.as_str())),
+        ("job_error", job.error),
+        ("job_next_at", said(job.next_at)),
     ])
+}
+
+fn segment_row(facts: &[&SegmentFact]) -> Row {
+    let job = best(facts.iter().map(|fact| &fact.job));
+    row([
+        ("call_sid", said(facts.first().map(|fact| fact.key.call))),
+        ("origin", facts.first().map(|fact| fact.key.origin.as_str().to_owned())),
+        ("sequence", said(facts.first().map(|fact| fact.key.sequence))),
+        ("updated_at", said(greatest(facts, |fact| Some(fact.at)))),
+        ("node", greatest(facts, |fact| Some((fact.at, fact.node.clone()))).map(|(_, node)| node)),
+        ("started_at", said(least(facts, |fact| Some(fact.started_at)))),
+        ("from_ms", said(least(facts, |fact| Some(fact.from.as_millis())))),
+        ("to_ms", said(greatest(facts, |fact| Some(fact.to.as_millis())))),
+        ("state", said(job.state.as_str())),
+        ("attempts", said(Some(job.attempts))),
+        ("error", job.error),
+        ("next_at", said(job.next_at)),
+        ("text", greatest(facts, |fact| Some(fact.text.clone()))),
+    ])
+}
+
+/// The job that stays of all that were told.
+fn best<'a>(jobs: impl Iterator<Item = &'a Job>) -> Job {
+    let rank = |job: &&Job| (job.state, job.attempts, job.next_at, job.error.clone());
+    jobs.max_by_key(rank).cloned().unwrap_or_else(Job::waiting)
 }
 
 fn greatest<T, V: Ord>(facts: &[&T], member: impl Fn(&T) -> Option<V>) -> Option<V> {

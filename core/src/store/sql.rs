@@ -3,8 +3,14 @@
 //! The texts are files beside this module, two of each: a merge is one upsert per fact, a decision is one conditional
 //! upsert (D2). They are static, so that a connection prepares each once. Tests run every one against both databases.
 
-use super::{CallFact, Claim, EventFact, Fact, RecordingFact, StoreAnswer, StoreCommand};
-use crate::limits::{CLAIM_LEASE, LOCK_TIME, STATEMENT_TIME, STORED_TIME_MAX, TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME};
+mod rows;
+
+use super::{CallFact, Claim, EventFact, Fact, Job, RecordingFact, SegmentFact, StoreAnswer, StoreCommand};
+use crate::limits::{
+    AUDIO_AGE_MAX, CLAIM_LEASE, LOCK_TIME, LOOK_UP_TIMES, OVERDUE_TAKEN_MAX, RECORDING_LEASE, SEGMENT_CHARS_MAX,
+    SEGMENTS_FOUND_MAX, STALE_AFTER, STATEMENT_TIME, STORED_TIME_MAX, TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME,
+};
+use crate::sid::CallSid;
 use crate::time::UnixMillis;
 use core::time::Duration;
 
@@ -50,6 +56,26 @@ pub struct Statement {
     pub sql: &'static str,
     /// What its placeholders stand for.
     pub parameters: Vec<Parameter>,
+    /// What is in the rows it returns, column by column; empty when it returns none.
+    pub columns: &'static [Column],
+}
+
+/// What a column of a returned row holds; each value may be NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// Becomes a [`Parameter::Text`].
+    Text,
+    /// Eight bytes in both databases; becomes a [`Parameter::Integer`].
+    Integer,
+}
+
+/// What the statements of a command came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows they changed in all.
+    pub rows_affected: u64,
+    /// Rows they returned, in order.
+    pub rows: Vec<Vec<Parameter>>,
 }
 
 /// A value of a [`Statement`]. The kind is known even where the value is not, because Postgres types its parameters.
@@ -65,25 +91,51 @@ pub enum Parameter {
 ///
 /// The statements are in the order of tables and keys. Transactions that touch the same rows lock them in that one
 /// order, so that they wait for each other and never deadlock. Equal statements are left out.
+///
+/// What a transcript or its status follows from is written under the lock of the call's row, and both are joined anew
+/// in the same transaction: of two writers the second one sees what the first wrote (D2).
 #[must_use]
 pub fn statements(command: &StoreCommand, dialect: Dialect) -> Vec<Statement> {
     let mut rows = match command {
         StoreCommand::Open => Vec::new(),
-        StoreCommand::Facts(facts) => facts.iter().map(merge).collect(),
+        StoreCommand::Facts(facts) => facts.iter().flat_map(merge).collect(),
         StoreCommand::Claim(claim) => vec![(Verb::Claim, claim_parameters(claim))],
         StoreCommand::Release { call, node } => vec![(Verb::Release, vec![text(call.as_str()), text(node)])],
+        StoreCommand::TakeRecordings { node, limit } => {
+            vec![(Verb::TakeRecordings, vec![text(node), millis(RECORDING_LEASE), count(Some(*limit))])]
+        }
+        StoreCommand::TakeOverdue => {
+            let times = LOOK_UP_TIMES.map(millis);
+            vec![(Verb::TakeOverdue, times.into_iter().chain([count(Some(OVERDUE_TAKEN_MAX))]).collect())]
+        }
+        StoreCommand::Inherit { node } => vec![
+            (Verb::ReturnRecordings, vec![text(node)]),
+            (Verb::SegmentsOf, vec![text(node), count(Some(SEGMENTS_FOUND_MAX))]),
+        ],
+        StoreCommand::FindStale => {
+            vec![(Verb::StaleSegments, vec![millis(AUDIO_AGE_MAX + STALE_AFTER), count(Some(SEGMENTS_FOUND_MAX))])]
+        }
     };
     rows.sort_unstable();
     rows.dedup();
-    rows.into_iter().map(|(verb, parameters)| Statement { sql: verb.sql(dialect), parameters }).collect()
+    let statement = |(verb, parameters): (Verb, _)| {
+        let columns = verb.columns();
+        Statement { sql: verb.sql(dialect), parameters, columns }
+    };
+    rows.into_iter().map(statement).collect()
 }
 
-/// The answer to `command`, whose statements changed so many rows in all.
+/// The answer to `command`, whose statements came to this.
 #[must_use]
-pub const fn answer(command: &StoreCommand, rows_affected: u64) -> StoreAnswer {
+pub fn answer(command: &StoreCommand, outcome: &Outcome) -> StoreAnswer {
     match command {
-        StoreCommand::Claim(_) => StoreAnswer::Claimed(rows_affected > 0),
+        StoreCommand::Claim(_) => StoreAnswer::Claimed(outcome.rows_affected > 0),
         StoreCommand::Open | StoreCommand::Facts(_) | StoreCommand::Release { .. } => StoreAnswer::Done,
+        StoreCommand::TakeRecordings { .. } => StoreAnswer::Recordings(rows::read(&outcome.rows, rows::recording)),
+        StoreCommand::TakeOverdue => StoreAnswer::Overdue(rows::read(&outcome.rows, rows::overdue)),
+        StoreCommand::Inherit { .. } | StoreCommand::FindStale => {
+            StoreAnswer::Segments(rows::read(&outcome.rows, rows::segment))
+        }
     }
 }
 
@@ -93,37 +145,87 @@ enum Verb {
     MergeCall,
     Claim,
     Release,
+    TakeOverdue,
     AddEvent,
     MergeRecording,
+    TakeRecordings,
+    ReturnRecordings,
+    MergeSegment,
+    SegmentsOf,
+    StaleSegments,
+    JoinTranscript,
 }
 
 impl Verb {
     const fn sql(self, dialect: Dialect) -> &'static str {
-        match (dialect, self) {
-            (Dialect::Postgres, Self::MergeCall) => include_str!("sql/postgres/merge_call.sql"),
-            (Dialect::Postgres, Self::Claim) => include_str!("sql/postgres/claim.sql"),
-            (Dialect::Postgres, Self::Release) => include_str!("sql/postgres/release.sql"),
-            (Dialect::Postgres, Self::AddEvent) => include_str!("sql/postgres/add_event.sql"),
-            (Dialect::Postgres, Self::MergeRecording) => include_str!("sql/postgres/merge_recording.sql"),
-            (Dialect::Sqlite, Self::MergeCall) => include_str!("sql/sqlite/merge_call.sql"),
-            (Dialect::Sqlite, Self::Claim) => include_str!("sql/sqlite/claim.sql"),
-            (Dialect::Sqlite, Self::Release) => include_str!("sql/sqlite/release.sql"),
-            (Dialect::Sqlite, Self::AddEvent) => include_str!("sql/sqlite/add_event.sql"),
-            (Dialect::Sqlite, Self::MergeRecording) => include_str!("sql/sqlite/merge_recording.sql"),
+        macro_rules! text {
+            ($name:literal) => {
+                match dialect {
+                    Dialect::Postgres => include_str!(concat!("sql/postgres/", $name, ".sql")),
+                    Dialect::Sqlite => include_str!(concat!("sql/sqlite/", $name, ".sql")),
+                }
+            };
+        }
+        match self {
+            Self::MergeCall => text!("merge_call"),
+            Self::Claim => text!("claim"),
+            Self::Release => text!("release"),
+            Self::TakeOverdue => text!("take_overdue"),
+            Self::AddEvent => text!("add_event"),
+            Self::MergeRecording => text!("merge_recording"),
+            Self::TakeRecordings => text!("take_recordings"),
+            Self::ReturnRecordings => text!("return_recordings"),
+            Self::MergeSegment => text!("merge_segment"),
+            Self::SegmentsOf => text!("segments_of"),
+            Self::StaleSegments => text!("stale_segments"),
+            Self::JoinTranscript => text!("join_transcript"),
+        }
+    }
+
+    const fn columns(self) -> &'static [Column] {
+        match self {
+            Self::TakeRecordings => rows::RECORDING,
+            Self::TakeOverdue => rows::OVERDUE,
+            Self::SegmentsOf | Self::StaleSegments => rows::SEGMENT,
+            Self::MergeCall
+            | Self::Claim
+            | Self::Release
+            | Self::AddEvent
+            | Self::MergeRecording
+            | Self::ReturnRecordings
+            | Self::MergeSegment
+            | Self::JoinTranscript => &[],
         }
     }
 }
 
-fn merge(fact: &Fact) -> (Verb, Vec<Parameter>) {
+fn merge(fact: &Fact) -> Vec<(Verb, Vec<Parameter>)> {
+    let join = |call: CallSid| (Verb::JoinTranscript, vec![text(call.as_str())]);
+    // Locks the call's row, and makes it where it is missing.
+    let lock = |call, at, node: &str| (Verb::MergeCall, call_parameters(&CallFact::new(call, at, node)));
     match fact {
-        Fact::Call(fact) => (Verb::MergeCall, call_parameters(fact)),
-        Fact::Event(fact) => (Verb::AddEvent, event_parameters(fact)),
-        Fact::Recording(fact) => (Verb::MergeRecording, recording_parameters(fact)),
+        Fact::Call(fact) => {
+            let mut rows = vec![(Verb::MergeCall, call_parameters(fact))];
+            rows.extend(fact.decides_the_transcript().then(|| join(fact.call)));
+            rows
+        }
+        Fact::Event(fact) => vec![(Verb::AddEvent, event_parameters(fact))],
+        Fact::Recording(fact) => vec![
+            lock(fact.call, fact.at, &fact.node),
+            (Verb::MergeRecording, recording_parameters(fact)),
+            join(fact.call),
+        ],
+        Fact::Segment(fact) => vec![
+            lock(fact.key.call, fact.at, &fact.node),
+            (Verb::MergeSegment, segment_parameters(fact)),
+            join(fact.key.call),
+        ],
     }
 }
 
 fn call_parameters(fact: &CallFact) -> Vec<Parameter> {
-    let optional = |value: &Option<String>| Parameter::Text(value.as_deref().map(storable));
+    let optional =
+        |value: &Option<String>| Parameter::Text(value.as_deref().map(|text| storable(text, TEXT_CHARS_MAX)));
     vec![
         text(fact.call.as_str()),
         time(Some(fact.at)),
@@ -147,7 +249,8 @@ fn call_parameters(fact: &CallFact) -> Vec<Parameter> {
         time(fact.finished_at),
         time(fact.ended_at),
         count(fact.duration_seconds),
-        optional(&fact.transcript_status),
+        Parameter::Text(fact.transcript.map(|start| start.as_str().to_owned())),
+        optional(&fact.recording_missing),
     ]
 }
 
@@ -163,6 +266,35 @@ fn recording_parameters(fact: &RecordingFact) -> Vec<Parameter> {
         text(fact.state.as_str()),
         count(fact.duration_seconds),
     ]
+    .into_iter()
+    .chain(job_parameters(fact.job.as_ref()))
+    .collect()
+}
+
+/// State, attempts, error, next try.
+fn job_parameters(job: Option<&Job>) -> [Parameter; 4] {
+    [
+        Parameter::Text(job.and_then(|job| job.state.as_str()).map(str::to_owned)),
+        count(job.map(|job| job.attempts.into())),
+        Parameter::Text(job.and_then(|job| job.error.as_deref()).map(|error| storable(error, TEXT_CHARS_MAX))),
+        time(job.and_then(|job| job.next_at)),
+    ]
+}
+
+fn segment_parameters(fact: &SegmentFact) -> Vec<Parameter> {
+    let key = &fact.key;
+    let place = [
+        text(key.call.as_str()),
+        text(key.origin.as_str()),
+        count(Some(key.sequence.into())),
+        time(Some(fact.at)),
+        text(&fact.node),
+        time(Some(fact.started_at)),
+        millis(fact.from),
+        millis(fact.to),
+    ];
+    let said = Parameter::Text(Some(storable(&fact.text, SEGMENT_CHARS_MAX)));
+    place.into_iter().chain(job_parameters(Some(&fact.job))).chain([said]).collect()
 }
 
 fn claim_parameters(claim: &Claim) -> Vec<Parameter> {
@@ -170,27 +302,28 @@ fn claim_parameters(claim: &Claim) -> Vec<Parameter> {
         text(claim.call.as_str()),
         time(Some(claim.at)),
         text(&claim.node),
-        count(u64::try_from(CLAIM_LEASE.as_millis()).ok()),
+        millis(CLAIM_LEASE),
         count(Some(u64::from(claim.known_streams))),
     ]
 }
 
 fn text(value: &str) -> Parameter {
-    Parameter::Text(Some(storable(value)))
+    Parameter::Text(Some(storable(value, TEXT_CHARS_MAX)))
 }
 
-/// `value` as it is stored: cut to [`TEXT_CHARS_MAX`], and with U+FFFD for NUL, which Postgres does not take.
-fn storable(value: &str) -> String {
-    value
-        .chars()
-        .take(TEXT_CHARS_MAX)
-        .map(|char| if char == '\0' { char::REPLACEMENT_CHARACTER } else { char })
-        .collect()
+/// `value` as it is stored: cut to so many characters, and with U+FFFD for NUL, which Postgres does not take.
+fn storable(value: &str, chars_max: usize) -> String {
+    value.chars().take(chars_max).map(|char| if char == '\0' { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
 /// A time within what both databases keep to the millisecond.
 fn time(value: Option<UnixMillis>) -> Parameter {
     Parameter::Integer(value.map(|at| at.clamp(UnixMillis(0), STORED_TIME_MAX).0))
+}
+
+/// A time span in milliseconds.
+fn millis(span: Duration) -> Parameter {
+    count(u64::try_from(span.as_millis()).ok())
 }
 
 fn count(value: Option<u64>) -> Parameter {

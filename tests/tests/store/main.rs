@@ -166,6 +166,8 @@ fn a_command_is_stored_whole_or_not_at_all() {
             at: AT,
             state: RecordingState::InProgress,
             duration_seconds: None,
+            node: "node".to_owned(),
+            job: None,
         };
         let facts = vec![fact(1, |_| {}), Fact::Recording(recording)];
         let text = unavailable(store.run(StoreCommand::Facts(facts), STORE_TIME).await);
@@ -197,7 +199,7 @@ fn a_schema_of_a_newer_version_is_refused() {
     for database in TestDatabase::both() {
         block_on(async {
             database.store().await;
-            database.execute("UPDATE _sqlx_migrations SET version = 9999").await;
+            database.execute("UPDATE _sqlx_migrations SET version = version + 9998").await;
             let store = Store::new(database.database()).expect("an address");
             match store.run(StoreCommand::Open, STORE_TIME).await {
                 Err(StoreError::Refused(text)) => assert!(text.contains("newest version"), "{text}"),

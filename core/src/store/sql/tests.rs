@@ -1,9 +1,26 @@
 use super::*;
+use crate::sid::{AccountSid, StreamSid};
 use crate::sid::{CallSid, RecordingSid};
-use crate::store::{CallStatus, FallbackReason, RecordingState};
+use crate::store::{
+    CallStatus, FallbackReason, JobState, Origin, OverdueCall, RecordingState, SegmentKey, TakenRecording,
+    WaitingSegment,
+};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::Sqlite];
-const VERBS: [Verb; 5] = [Verb::MergeCall, Verb::Claim, Verb::Release, Verb::AddEvent, Verb::MergeRecording];
+const VERBS: [Verb; 12] = [
+    Verb::MergeCall,
+    Verb::Claim,
+    Verb::Release,
+    Verb::TakeOverdue,
+    Verb::AddEvent,
+    Verb::MergeRecording,
+    Verb::TakeRecordings,
+    Verb::ReturnRecordings,
+    Verb::MergeSegment,
+    Verb::SegmentsOf,
+    Verb::StaleSegments,
+    Verb::JoinTranscript,
+];
 
 fn call_fact(call: u128, at: i64) -> Fact {
     Fact::Call(Box::new(CallFact::new(CallSid::from_number(call), UnixMillis(at), "node")))
@@ -21,7 +38,23 @@ fn recording(number: u128) -> Fact {
         at: UnixMillis(1),
         state: RecordingState::InProgress,
         duration_seconds: None,
+        node: "node".to_owned(),
+        job: None,
     })
+}
+
+fn segment(sequence: u32) -> Fact {
+    let stream = StreamSid::from_number(1);
+    Fact::Segment(Box::new(SegmentFact {
+        key: SegmentKey { call: CallSid::from_number(1), origin: Origin::Stream(stream), sequence },
+        at: UnixMillis(1),
+        node: "node".to_owned(),
+        started_at: UnixMillis(1),
+        from: Duration::ZERO,
+        to: Duration::from_secs(1),
+        job: Job::waiting(),
+        text: "שלום".to_owned(),
+    }))
 }
 
 /// The highest placeholder of a text.
@@ -37,7 +70,11 @@ fn placeholders(sql: &str) -> usize {
 fn each_placeholder_has_its_parameter() {
     let call = CallSid::from_number(1);
     let commands = [
-        StoreCommand::Facts(vec![call_fact(1, 1), event(1, "said שלום"), recording(1)]),
+        StoreCommand::Facts(vec![call_fact(1, 1), event(1, "said שלום"), recording(1), segment(1)]),
+        StoreCommand::TakeRecordings { node: "node".to_owned(), limit: 1 },
+        StoreCommand::TakeOverdue,
+        StoreCommand::Inherit { node: "node".to_owned() },
+        StoreCommand::FindStale,
         StoreCommand::Claim(Claim { call, node: "node".to_owned(), at: UnixMillis(1), known_streams: 0 }),
         StoreCommand::Release { call, node: "node".to_owned() },
     ];
@@ -99,7 +136,7 @@ fn a_transaction_locks_its_rows_in_one_order_and_says_nothing_twice() {
             })
             .collect();
         assert!(keys.is_sorted());
-        assert_eq!(keys.len(), 7);
+        assert_eq!(keys.len(), 9);
     }
 }
 
@@ -109,7 +146,7 @@ fn texts_are_cut_at_the_limit_and_never_hold_nul() {
     let Parameter::Text(Some(stored)) = text(&long) else { panic!("a text") };
     assert_eq!(stored.chars().count(), TEXT_CHARS_MAX);
     assert!(stored.starts_with("שלום\u{fffd}שלום"));
-    assert_eq!(storable("עד כאן"), "עד כאן");
+    assert_eq!(storable("עד כאן", TEXT_CHARS_MAX), "עד כאן");
 }
 
 #[test]
@@ -124,10 +161,81 @@ fn times_and_counts_stay_within_what_both_databases_keep() {
 fn only_a_claim_is_answered_by_the_number_of_rows() {
     let call = CallSid::from_number(1);
     let claim = StoreCommand::Claim(Claim { call, node: String::new(), at: UnixMillis(0), known_streams: 0 });
-    assert_eq!((answer(&claim, 0), answer(&claim, 1)), (StoreAnswer::Claimed(false), StoreAnswer::Claimed(true)));
-    assert_eq!(answer(&StoreCommand::Open, 0), StoreAnswer::Done);
-    assert_eq!(answer(&StoreCommand::Facts(Vec::new()), 0), StoreAnswer::Done);
-    assert_eq!(answer(&StoreCommand::Release { call, node: String::new() }, 0), StoreAnswer::Done);
+    let (none, one) = (Outcome::default(), Outcome { rows_affected: 1, rows: Vec::new() });
+    assert_eq!(
+        (answer(&claim, &none), answer(&claim, &one)),
+        (StoreAnswer::Claimed(false), StoreAnswer::Claimed(true))
+    );
+    assert_eq!(answer(&StoreCommand::Open, &none), StoreAnswer::Done);
+    assert_eq!(answer(&StoreCommand::Facts(Vec::new()), &none), StoreAnswer::Done);
+    assert_eq!(answer(&StoreCommand::Release { call, node: String::new() }, &none), StoreAnswer::Done);
+}
+
+#[test]
+fn rows_are_read_as_what_they_stand_for_and_others_are_passed_over() {
+    let (call, account) = (CallSid::from_number(1), AccountSid::from_number(2));
+    let (recording, stream) = (RecordingSid::from_number(3), StreamSid::from_number(4));
+    let integer = |number| Parameter::Integer(Some(number));
+    let nothing = || Parameter::Text(None);
+    let of = |command: &StoreCommand, row: Vec<Parameter>| {
+        let rows = vec![row, vec![text("an edited row")], Vec::new()];
+        answer(command, &Outcome { rows_affected: 0, rows })
+    };
+    let taken = of(
+        &StoreCommand::TakeRecordings { node: String::new(), limit: 1 },
+        vec![text(recording.as_str()), text(call.as_str()), nothing(), integer(5), integer(6), integer(1), text("1 3")],
+    );
+    let expected = TakenRecording {
+        recording,
+        call,
+        account: None,
+        created_at: UnixMillis(5),
+        attempt: 6,
+        failed: true,
+        done: vec![1, 3],
+    };
+    assert_eq!(taken, StoreAnswer::Recordings(vec![expected]));
+    let row = vec![text(call.as_str()), text(account.as_str()), integer(2), integer(0)];
+    let expected = OverdueCall { call, account: Some(account), look_ups: 2, ended: false };
+    assert_eq!(of(&StoreCommand::TakeOverdue, row), StoreAnswer::Overdue(vec![expected]));
+    let place = [text(call.as_str()), text(stream.as_str()), integer(7), text("node"), integer(8), integer(9)];
+    let row = place.into_iter().chain([integer(10)]).collect();
+    let expected = WaitingSegment {
+        key: SegmentKey { call, origin: Origin::Stream(stream), sequence: 7 },
+        node: "node".to_owned(),
+        started_at: UnixMillis(8),
+        from: Duration::from_millis(9),
+        to: Duration::from_millis(10),
+    };
+    assert_eq!(of(&StoreCommand::FindStale, row), StoreAnswer::Segments(vec![expected]));
+}
+
+#[test]
+fn whatever_a_transcript_follows_from_joins_it_anew_under_the_lock_of_its_call() {
+    let ended = Fact::Call(Box::new(CallFact {
+        ended_at: Some(UnixMillis(1)),
+        ..CallFact::new(CallSid::from_number(1), UnixMillis(1), "node")
+    }));
+    for dialect in DIALECTS {
+        for fact in [segment(1), recording(1), ended.clone()] {
+            let statements = statements(&StoreCommand::Facts(vec![fact]), dialect);
+            assert_eq!(statements.first().map(|first| first.sql), Some(Verb::MergeCall.sql(dialect)));
+            assert_eq!(statements.last().map(|last| last.sql), Some(Verb::JoinTranscript.sql(dialect)));
+        }
+        assert_eq!(statements(&StoreCommand::Facts(vec![call_fact(1, 1)]), dialect).len(), 1);
+    }
+}
+
+#[test]
+fn the_ranks_of_a_job_in_the_texts_are_in_the_order_of_the_type() {
+    let states = [JobState::Waiting, JobState::Failed, JobState::Done];
+    assert!(states.is_sorted());
+    let names = states.map(|state| state.as_str().unwrap_or("waiting")).join(" ");
+    for (dialect, verb) in
+        DIALECTS.into_iter().flat_map(|dialect| [Verb::MergeRecording, Verb::MergeSegment].map(|verb| (dialect, verb)))
+    {
+        assert!(verb.sql(dialect).contains(&format!("('{names}',")));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 INSERT INTO call_log AS known (
     call_sid, created_at, updated_at, node, account_sid, from_number, to_number, direction, public_host, status,
     source, streams, stream_sid, stream_started_at, first_media_at, frames, fallback_at, fallback_reason, how_far_at,
-    how_far, finished_at, ended_at, duration_seconds, transcript_status
+    how_far, finished_at, ended_at, duration_seconds, transcript_status, recording_missing
 ) VALUES (
     $1,
     timestamptz 'epoch' + $2 * interval '1 millisecond',
@@ -19,7 +19,7 @@ INSERT INTO call_log AS known (
     $19,
     timestamptz 'epoch' + $20 * interval '1 millisecond',
     timestamptz 'epoch' + $21 * interval '1 millisecond',
-    $22, $23
+    $22, $23, $24
 )
 ON CONFLICT (call_sid) DO UPDATE SET
     created_at = least(known.created_at, excluded.created_at),
@@ -66,8 +66,8 @@ ON CONFLICT (call_sid) DO UPDATE SET
     finished_at = least(known.finished_at, excluded.finished_at),
     ended_at = least(known.ended_at, excluded.ended_at),
     duration_seconds = greatest(known.duration_seconds, excluded.duration_seconds),
+    -- It follows from other rows once it has begun; only what is never transcribed stays so.
     transcript_status = CASE
-        WHEN known.transcript_status IS NULL
-            OR (excluded.transcript_status <> 'pending', excluded.transcript_status)
-            > (known.transcript_status <> 'pending', known.transcript_status)
-        THEN excluded.transcript_status ELSE known.transcript_status END
+        WHEN known.transcript_status IS NULL OR excluded.transcript_status = 'disabled'
+        THEN excluded.transcript_status ELSE known.transcript_status END,
+    recording_missing = greatest(known.recording_missing, excluded.recording_missing)

@@ -5,9 +5,9 @@
 INSERT INTO call_log AS known (
     call_sid, created_at, updated_at, node, account_sid, from_number, to_number, direction, public_host, status,
     source, streams, stream_sid, stream_started_at, first_media_at, frames, fallback_at, fallback_reason, how_far_at,
-    how_far, finished_at, ended_at, duration_seconds, transcript_status
+    how_far, finished_at, ended_at, duration_seconds, transcript_status, recording_missing
 ) VALUES (
-    $1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
+    $1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24
 )
 ON CONFLICT (call_sid) DO UPDATE SET
     created_at = min(known.created_at, excluded.created_at),
@@ -63,8 +63,11 @@ ON CONFLICT (call_sid) DO UPDATE SET
         max(known.duration_seconds, excluded.duration_seconds),
         known.duration_seconds, excluded.duration_seconds
     ),
+    -- It follows from other rows once it has begun; only what is never transcribed stays so.
     transcript_status = CASE
-        WHEN known.transcript_status IS NULL
-            OR (excluded.transcript_status <> 'pending', excluded.transcript_status)
-            > (known.transcript_status <> 'pending', known.transcript_status)
-        THEN excluded.transcript_status ELSE known.transcript_status END
+        WHEN known.transcript_status IS NULL OR excluded.transcript_status = 'disabled'
+        THEN excluded.transcript_status ELSE known.transcript_status END,
+    recording_missing = coalesce(
+        max(known.recording_missing, excluded.recording_missing),
+        known.recording_missing, excluded.recording_missing
+    )

@@ -1,0 +1,27 @@
+-- Transcription: segments become jobs of their own, and calls that lack something are looked up.
+
+-- Which process has the audio.
+ALTER TABLE transcript_segments ADD COLUMN node text NOT NULL DEFAULT '';
+-- NULL while there is work to do; failed < done.
+ALTER TABLE transcript_segments ADD COLUMN state text;
+ALTER TABLE transcript_segments ADD COLUMN attempts integer NOT NULL DEFAULT 0;
+ALTER TABLE transcript_segments ADD COLUMN error text;
+ALTER TABLE transcript_segments ADD COLUMN next_at integer;
+ALTER TABLE transcript_segments ADD COLUMN updated_at integer NOT NULL DEFAULT 0;
+
+-- The segments that wait, by the process that has them.
+CREATE INDEX transcript_segments_waiting ON transcript_segments (node, updated_at) WHERE state IS NULL;
+
+-- How often a call that lacked its end or its recording was looked up since it was last heard of.
+ALTER TABLE call_log ADD COLUMN look_ups integer NOT NULL DEFAULT 0;
+-- When it was last looked up, by this machine's clock.
+ALTER TABLE call_log ADD COLUMN looked_up_at integer;
+-- Why a recording that should be there is none.
+ALTER TABLE call_log ADD COLUMN recording_missing text;
+
+-- The calls that may have to be looked up.
+CREATE INDEX call_log_unsettled ON call_log (updated_at) WHERE ended_at IS NULL OR transcript_status = 'pending';
+
+-- Also failed jobs are tried again when a time is set.
+DROP INDEX recordings_waiting;
+CREATE INDEX recordings_waiting ON recordings (job_next_at) WHERE job_state IS NULL OR job_next_at IS NOT NULL;
