@@ -7,6 +7,6 @@ mod recording;
 pub mod wav;
 
 pub use file::{Kind, duration};
-pub(crate) use loudness::{is_near_silent, quietest};
-pub use mulaw::{NotBase64, SAMPLES, SpeechMeter, mean_square, mean_square_of_base64};
+pub(crate) use loudness::{is_quieter, quietest};
+pub use mulaw::{NotBase64, SAMPLES, SpeechMeter, decode_base64, mean_square, mean_square_of_base64, mulaw_length};
 pub use recording::{Encoding, Format, NotARecording, Piece, Recording};

@@ -11,6 +11,9 @@ pub struct FetchKind;
 /// Marker of [`StoreId`].
 #[derive(Debug)]
 pub struct StoreKind;
+/// Marker of [`DiskId`].
+#[derive(Debug)]
+pub struct DiskKind;
 /// Marker of [`StreamId`].
 #[derive(Debug)]
 pub struct StreamKind;
@@ -21,5 +24,7 @@ pub type RequestId = Key<RequestKind>;
 pub type FetchId = Key<FetchKind>;
 /// A database command under way.
 pub type StoreId = Key<StoreKind>;
+/// A file command under way.
+pub type DiskId = Key<DiskKind>;
 /// An open WebSocket.
 pub type StreamId = Key<StreamKind>;

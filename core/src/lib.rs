@@ -54,7 +54,7 @@
 //! use std::time::Duration;
 //!
 //! let settings =
-//!     StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, trace_frames: false };
+//!     StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, listen: false, trace_frames: false };
 //! let mut stream = MediaStream::new(Instant::from_millis(0), "socket-1", settings);
 //! let mut out = Vec::new();
 //! while let Some(at) = stream.next_timeout() {
@@ -66,6 +66,7 @@
 pub mod audio;
 pub mod call;
 pub mod config;
+pub mod disk;
 pub mod far_end;
 pub mod fetch;
 pub mod form;

@@ -136,12 +136,17 @@ pub const SPEECH_FRAMES_MIN: u32 = 5;
 /// Loudness below which a detector that rests is not woken (T1): the mean square of samples at -55 dBFS. Sound below it
 /// costs a sum; a good line is quieter, and a caller 20 dB softer than usual is still heard.
 pub const SPEECH_GATE_MEAN_SQUARE: u32 = 3_395;
-/// The detector goes on listening for this long after the last loud piece of 16 ms: the gaps inside a word are shorter.
+/// Loudness of the softest speech (T1), -60 dBFS: below it lies what a detector hears on after a word. Lower than the
+/// gate, because words fade.
+pub const SPEECH_LEAST_MEAN_SQUARE: u32 = 1_074;
+/// The detector goes on listening for this long after the last block above the gate: the gaps in a word are shorter.
 pub const SPEECH_GATE_HOLD: Duration = Duration::from_millis(200);
-/// A detector that wakes first hears this much of what came before (T1): its window is 48 ms and its memory longer.
+/// A detector that wakes first hears this much of what came before (T1). Without it the first word of a soft caller is
+/// lost in part; twice as much is no better.
 pub const SPEECH_WARM_UP: Duration = Duration::from_millis(128);
-/// Sound with less speech than this is no utterance (T1), but for the last one of a stream.
-pub const UTTERANCE_SPEECH_MIN: Duration = Duration::from_millis(300);
+/// Sound with less speech than this is no utterance (T1), but for the last one of a stream. A short word between two
+/// silences (כן, לא) has 0.2 s; keys, clicks and noise have less.
+pub const UTTERANCE_SPEECH_MIN: Duration = Duration::from_millis(200);
 /// The last utterance of a stream has at least this much speech: a caller may hang up in mid-word.
 pub const LAST_UTTERANCE_SPEECH_MIN: Duration = Duration::from_millis(100);
 /// The longest utterance (T1): 120 kB of mu-law. A longer one is cut at its quietest point within the last
@@ -360,3 +365,60 @@ pub const FAR_END_AUDIO_TIME_MIN: Duration = Duration::from_millis(100);
 pub const FAR_END_PROMPT_CHARS_MAX: usize = 65_536;
 /// Parts of a form the simulated API takes: the dozen fields of the API and lists of some length.
 pub const FAR_END_FORM_PARTS_MAX: usize = 256;
+/// Characters of one segment's text that are stored; ten minutes of fast speech are some 12,000. The rest is cut.
+pub const SEGMENT_CHARS_MAX: usize = 64 * 1024;
+/// A recording that a process took to be transcribed belongs to it for this long, by the database's clock (T5): its
+/// download, and 24 pieces of ten minutes each at the pace of a slow service.
+pub const RECORDING_LEASE: Duration = Duration::from_secs(30 * 60);
+/// Recordings a process takes at a time, and works on at once: each is in memory as a whole.
+pub const RECORDINGS_TAKEN_MAX: u64 = 4;
+/// After how long without news a call that lacks its end or its recording is looked up (T8): the first, the second, and
+/// the third and every further time.
+pub const LOOK_UP_TIMES: [Duration; 3] =
+    [Duration::from_secs(2 * 60), Duration::from_secs(10 * 60), Duration::from_secs(60 * 60)];
+/// Overdue calls a process takes at a time; each costs two requests to Twilio.
+pub const OVERDUE_TAKEN_MAX: u64 = 16;
+/// How long the audio of an utterance is kept while it cannot be transcribed (T5): a long weekend without a valid key.
+pub const AUDIO_AGE_MAX: Duration = Duration::from_secs(72 * 60 * 60);
+/// A segment that waits for this much longer than [`AUDIO_AGE_MAX`] has been forgotten by the process that had its audio,
+/// or that process is gone for good: it has failed.
+pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Segments read back from the database at a time.
+pub const SEGMENTS_FOUND_MAX: u64 = 1_024;
+/// Stretches of speech that wait to be transcribed and stored: four hours of one utterance a second. More are said to
+/// have failed.
+pub const SPEECH_JOBS_MAX: usize = 16 * 1024;
+/// Bytes of speech in memory that wait for their file or their request; ten thousand callers who end a sentence of a
+/// second at once. More are said to have failed.
+pub const SPEECH_MEMORY_MAX: usize = 80 * 1024 * 1024;
+/// Bytes of speech kept in `DATA_DIR`: 37 hours. The oldest gives way (T5).
+pub const SPEECH_ON_DISK_MAX: u64 = 1024 * 1024 * 1024;
+/// File commands under way; each job has two at most.
+pub const FILE_COMMANDS_MAX: usize = 2 * SPEECH_JOBS_MAX;
+/// Transcription requests under way. Each holds some 100 KiB; an account's rate limit is a few hundred a minute.
+pub const TRANSCRIPTIONS_MAX: usize = 32;
+/// Texts that the database is taking at once.
+pub const TEXTS_STORED_AT_ONCE_MAX: usize = 8;
+/// A service that needs a person (a wrong key, an empty account) is tried again after this.
+pub const BLOCKED_RETRY: Duration = Duration::from_secs(10 * 60);
+/// The first wait before a recording is fetched again; Twilio needs a moment to have it ready.
+pub const RECORDING_RETRY_MIN: Duration = Duration::from_secs(1);
+/// How often recordings that wait are looked for, news of one apart.
+pub const RECORDINGS_ROUND: Duration = Duration::from_secs(5);
+/// How often calls that lack something are looked for (T8).
+pub const OVERDUE_ROUND: Duration = Duration::from_secs(30);
+/// How often segments that everybody forgot are looked for, and speech that was kept for too long.
+pub const STALE_ROUND: Duration = Duration::from_secs(60 * 60);
+/// How often files of processes that are gone are looked for.
+pub const ADOPT_TIME: Duration = Duration::from_secs(60);
+/// After so many look-ups (an hour) a recording that Twilio does not know of is missing (T8).
+pub const LOOK_UPS_MIN: u32 = 3;
+/// After so many look-ups (a day) in which Twilio did not answer a call counts as over, and its recording as missing.
+pub const LOOK_UPS_MAX: u32 = 26;
+/// How far ahead of the clock a frame's timestamp may be to be believed: what a network may hold back and then deliver
+/// at once.
+pub const TIMESTAMP_AHEAD_MAX: Duration = Duration::from_secs(10);
+/// A frame whose number is lower than the newest one's by less than this (10 s) is a repeat or late, and is not heard.
+pub const FRAMES_LATE_MAX: u64 = 500;
+/// A recording that Twilio has not ready, or does not know of, this long after it was first heard of is none.
+pub const RECORDING_READY_TIME: Duration = Duration::from_secs(60 * 60);

@@ -92,6 +92,12 @@ events! {
     DbReplayed = "DB_REPLAYED",
     /// The database failed or refused something.
     DbError = "DB_ERROR",
+    /// An utterance's text is stored; carries the number of its characters.
+    UtteranceTranscribed = "utterance_transcribed",
+    /// A recording's text is stored; carries the number of its characters.
+    RecordingTranscribed = "recording_transcribed",
+    /// Speech could not be transcribed, for now (WARN) or for good (ERROR); carries the whole cause.
+    TranscriptionFailed = "transcription_failed",
 }
 
 /// One log line. Absent fields are not printed.
@@ -113,6 +119,8 @@ pub struct LogLine {
     pub frames: Option<u64>,
     pub bytes: Option<u64>,
     pub count: Option<u64>,
+    /// Characters of a text that is not shown.
+    pub chars: Option<u64>,
     pub reason: Option<String>,
     pub cause: Option<String>,
     pub detail: Option<String>,
@@ -136,6 +144,7 @@ impl LogLine {
             frames: None,
             bytes: None,
             count: None,
+            chars: None,
             reason: None,
             cause: None,
             detail: None,

@@ -16,6 +16,7 @@
 //! [`limits::LAST_LOOK`] later, and acts only if nothing arrived meanwhile. A runtime reads its socket before it
 //! looks at its timer, so frames that were waiting in the socket while the process was busy still count (W3).
 
+mod ear;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,11 @@ pub use report::{CloseCode, Counts, Ended, Start, StreamCommand, StreamOutput, S
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::sid::{CallSid, StreamSid};
+use crate::speech::Utterance;
 use crate::time::Instant;
 use crate::wire::{self, Message, Outbound, StartMessage};
+use core::time::Duration;
+use ear::Ear;
 use watch::{FrameDue, FrameWatch, SilenceWatch};
 
 /// The machine of one WebSocket, owned by exactly one task.
@@ -45,8 +49,15 @@ pub struct MediaStream {
     /// `WS_BAD_JSON` was said (S6).
     bad_logged: bool,
     last_chunk: Option<u64>,
+    /// The newest frame that was heard.
+    heard_chunk: Option<u64>,
     watch: FrameWatch,
     silence: SilenceWatch,
+    ear: Ear,
+    /// Utterances so far.
+    spoken: u32,
+    /// What was said before the stream was accepted; nobody is told before it is.
+    unaccepted: Vec<StreamReport>,
     last_look: Option<LastLook>,
 }
 
@@ -108,8 +119,12 @@ impl MediaStream {
             bad_in_a_row: 0,
             bad_logged: false,
             last_chunk: None,
+            heard_chunk: None,
             watch: FrameWatch::default(),
             silence: SilenceWatch::default(),
+            ear: Ear::new(false, false),
+            spoken: 0,
+            unaccepted: Vec::new(),
             last_look: None,
         }
     }
@@ -126,7 +141,9 @@ impl MediaStream {
         };
         self.bad_in_a_row = 0;
         match message {
-            Message::Media { stream, chunk, payload } => self.media(stream, chunk, &payload, out),
+            Message::Media { stream, chunk, timestamp, payload } => {
+                self.media(stream, chunk, timestamp.map(Duration::from_millis), &payload, out);
+            }
             Message::Start(start) => self.start(&start, out),
             Message::Mark { stream, name } => self.mark(stream, &name),
             Message::Stop { stream } => self.stop(stream, out),
@@ -168,6 +185,7 @@ impl MediaStream {
         if self.phase == Phase::Ended {
             return;
         }
+        self.heard_out(out);
         self.phase = Phase::Ended;
         out.push(StreamOutput::Report(StreamReport::Ended { how: how.to_string(), counts: self.counts }));
         let Counts { frames, bytes, dropped, unreadable, out_of_order, .. } = self.counts;
@@ -267,13 +285,25 @@ impl MediaStream {
         out.push(StreamOutput::Report(StreamReport::Trouble(trouble, self.counts)));
     }
 
-    fn media(&mut self, stream: Option<StreamSid>, chunk: Option<u64>, payload: &str, out: &mut Vec<StreamOutput>) {
+    fn media(
+        &mut self,
+        stream: Option<StreamSid>,
+        chunk: Option<u64>,
+        at: Option<Duration>,
+        payload: &str,
+        out: &mut Vec<StreamOutput>,
+    ) {
         if !self.is_ours(stream) {
             return;
         }
         let now = self.now;
         self.counts.frames += 1;
         self.counts.bytes += payload.len() as u64;
+        // Heard already, or too late to be put in its place. A number that is much lower begins a new count.
+        let late = self.heard_chunk.zip(chunk).is_some_and(|(heard, chunk)| {
+            heard.checked_sub(chunk).is_some_and(|behind| behind < limits::FRAMES_LATE_MAX)
+        });
+        self.heard_chunk = if late { self.heard_chunk } else { chunk.or(self.heard_chunk) };
         if let (Some(last), Some(chunk)) = (self.last_chunk, chunk)
             && last.checked_add(1) != Some(chunk)
         {
@@ -283,9 +313,10 @@ impl MediaStream {
         if let Some(identity) = self.identity {
             self.counts.heard_until = now.since(identity.started);
         }
+        let speaks = !late && self.hear(payload, at, out);
         if let Some(limit) = self.settings.end_silence {
             let paused = !self.watch.is_heard_within(self.settings.media_timeout, now);
-            self.silence.frame(payload, paused, limit, now);
+            self.silence.frame(speaks, paused, limit, now);
         }
         self.watch.frame(now);
         if self.settings.trace_frames || self.counts.frames == 1 {
@@ -293,6 +324,37 @@ impl MediaStream {
         }
         if self.phase == Phase::Live {
             self.heard(out);
+        }
+    }
+
+    /// Listens to a frame; whether the caller speaks.
+    fn hear(&mut self, payload: &str, at: Option<Duration>, out: &mut Vec<StreamOutput>) -> bool {
+        let limit = self.counts.heard_until + limits::TIMESTAMP_AHEAD_MAX;
+        let mut spoken = Vec::new();
+        let speaks = self.ear.hear(payload, at, limit, &mut spoken);
+        for utterance in spoken {
+            self.said(utterance, out);
+        }
+        speaks
+    }
+
+    /// The caller said something.
+    fn said(&mut self, utterance: Utterance, out: &mut Vec<StreamOutput>) {
+        self.spoken = self.spoken.saturating_add(1);
+        let report = StreamReport::Spoken { sequence: self.spoken, utterance: Box::new(utterance) };
+        if self.phase == Phase::Presented {
+            self.unaccepted.push(report);
+        } else {
+            out.push(StreamOutput::Report(report));
+        }
+    }
+
+    /// Nothing more is heard of the stream: the last word is an utterance too, even where it was cut off.
+    fn heard_out(&mut self, out: &mut Vec<StreamOutput>) {
+        if matches!(self.phase, Phase::Live | Phase::Released { .. })
+            && let Some(utterance) = self.ear.flush()
+        {
+            self.said(utterance, out);
         }
     }
 
@@ -328,6 +390,7 @@ impl MediaStream {
         };
         self.identity = Some(Identity { stream, call, started: self.now });
         self.phase = Phase::Presented;
+        self.ear = Ear::new(self.settings.listen, self.settings.end_silence.is_some());
         out.push(StreamOutput::Report(StreamReport::Started(Box::new(Start {
             stream,
             call,
@@ -339,6 +402,7 @@ impl MediaStream {
 
     fn accepted(&mut self, out: &mut Vec<StreamOutput>) {
         self.phase = Phase::Live;
+        out.extend(self.unaccepted.drain(..).map(StreamOutput::Report));
         if self.counts.frames > 0 {
             self.heard(out);
         }
@@ -354,6 +418,7 @@ impl MediaStream {
 
     fn stop(&mut self, stream: Option<StreamSid>, out: &mut Vec<StreamOutput>) {
         if self.is_ours(stream) {
+            self.heard_out(out);
             self.phase = Phase::Stopped { since: self.now };
             out.push(StreamOutput::Report(StreamReport::Stopped(self.counts)));
         }
@@ -399,6 +464,7 @@ impl MediaStream {
     }
 
     fn close(&mut self, code: CloseCode, out: &mut Vec<StreamOutput>) {
+        self.heard_out(out);
         self.phase = Phase::Closing;
         out.push(StreamOutput::Close(code));
     }

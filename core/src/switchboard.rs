@@ -15,14 +15,22 @@
 //! | `watch` | deadlines, and when a call falls back (W1, W4, W6, W11, W12) |
 //! | `delivery` | how a fallback reaches the call (W5, W7) |
 //! | `database` | facts and their queue (D1, D4) |
+//! | `speech` | how an utterance becomes text (T1, T4-T6), and what processes that are gone left (T5) |
+//! | `recordings` | how a recording becomes text (T2) |
+//! | `overdue` | what Twilio is asked about calls that lack something (T8) |
+//! | `rounds` | what is asked of the database from time to time |
 
 mod answers;
 mod database;
 mod delivery;
 mod interface;
+mod overdue;
 mod pages;
 mod prompts;
+mod recordings;
+mod rounds;
 mod routes;
+mod speech;
 mod streams;
 mod watch;
 mod webhooks;
@@ -31,18 +39,22 @@ pub use interface::{Gauges, Input, Output, Settings};
 
 use crate::call::{Call, CallKey};
 use crate::http::{self, Response};
-use crate::id::{FetchKind, RequestId, RequestKind, StreamKind};
+use crate::id::{DiskKind, FetchKind, RequestId, RequestKind, StreamKind};
 use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
-use crate::sid::CallSid;
-use crate::store::{CallFact, EventFact, Fact};
+use crate::sid::{CallSid, StreamSid};
+use crate::store::{CallFact, EventFact, Fact, OverdueCall};
 use crate::time::{Instant, Now, UnixMillis};
 use crate::token::{TokenKey, TokenKeys};
+use crate::transcription::Service as Transcription;
 use crate::twiml::PublicHost;
 use database::Database;
 use pages::{Counters, Service};
-use std::collections::{BTreeMap, BTreeSet};
+use recordings::{Recordings, WorkKey};
+use rounds::Rounds;
+use speech::{FileWork, JobKey, Queue};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The machine of a process.
 #[derive(Debug)]
@@ -60,10 +72,25 @@ pub struct Switchboard {
     requests: Slab<Request, RequestKind>,
     streams: Slab<Stream, StreamKind>,
     fetches: Slab<Fetch, FetchKind>,
+    files: Slab<FileWork, DiskKind>,
     database: Database,
+    /// How speech is transcribed; `None` without a key.
+    transcription: Option<Transcription>,
+    speech: Queue,
+    /// Bytes of live audio in memory.
+    speech_in_memory: usize,
+    /// Bytes of live audio in files.
+    speech_on_disk: u64,
+    /// Whether the disk failed the last time it was used for speech.
+    disk_fails: bool,
+    /// Processes that are gone and whose rows are to be looked through.
+    inherit: VecDeque<String>,
+    recordings: Recordings,
+    rounds: Rounds,
     twilio: Service,
+    openai: Service,
     /// Google's, for the prompts.
-    speech: Service,
+    tts: Service,
     /// When a request that looked like Twilio's last came without a signature.
     unsigned: Option<UnixMillis>,
     draining: Option<Instant>,
@@ -87,15 +114,31 @@ struct Stream {
     call: Option<CallKey>,
     /// Whether its `start` was accepted: its frames count for the call.
     accepted: bool,
+    /// What is heard on it, once it was accepted.
+    heard: Option<Heard>,
+}
+
+/// Whose speech comes from a stream.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    call: CallSid,
+    stream: StreamSid,
+    /// When the stream began.
+    since: UnixMillis,
 }
 
 /// What a fetch is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Fetch {
     Update(CallKey),
     LookUp(CallKey),
     /// Of a fallback that failed.
     Probe(CallKey),
+    /// With how often the gate had been shut when it left.
+    Transcription(JobKey, u32),
+    Recording(WorkKey),
+    OverdueEnd(OverdueCall),
+    OverdueRecordings(OverdueCall),
 }
 
 impl Switchboard {
@@ -104,7 +147,8 @@ impl Switchboard {
     pub fn new(now: Now, settings: Settings, out: &mut Vec<Output>) -> Self {
         let account = settings.config.twilio.as_ref();
         let keys = account.and_then(TokenKeys::of_account);
-        Self {
+        let transcription = Transcription::from_config(&settings.config);
+        let mut board = Self {
             public_host: settings.config.public_host.as_deref().and_then(|host| host.parse().ok()),
             keys: keys.unwrap_or_else(|| TokenKeys::single(TokenKey::random(settings.development_key))),
             now,
@@ -116,14 +160,26 @@ impl Switchboard {
             requests: Slab::new(limits::REQUESTS_MAX),
             streams: Slab::new(limits::STREAMS_MAX),
             fetches: Slab::new(limits::FETCHES_MAX),
+            files: Slab::new(limits::FILE_COMMANDS_MAX),
             database: Database::open(now.mono, out),
-            twilio: if account.is_some() { Service::Ok } else { Service::Disabled },
-            speech: if settings.config.google_credentials.is_some() { Service::Ok } else { Service::Disabled },
+            openai: Service::new(transcription.is_some()),
+            transcription,
+            speech: Queue::new(),
+            speech_in_memory: 0,
+            speech_on_disk: 0,
+            disk_fails: false,
+            inherit: VecDeque::new(),
+            recordings: Recordings::new(),
+            rounds: Rounds::new(now.mono),
+            twilio: Service::new(account.is_some()),
+            tts: Service::new(settings.config.google_credentials.is_some()),
             unsigned: None,
             draining: None,
             counters: Counters::default(),
             settings,
-        }
+        };
+        board.flush(out);
+        board
     }
 
     /// An id for a request that is about to be handled.
@@ -147,9 +203,17 @@ impl Switchboard {
                 self.stored(finished, out);
             }
             Input::Stream { id, report } => self.reported(id, report, out),
+            Input::Disk { id, result } => self.filed(id, result, out),
             Input::Prompt(report) => self.prompt(report, out),
             Input::Drain => self.drain(out),
         }
+        self.flush(out);
+    }
+
+    /// Sends what can be sent now: speech, rounds, and the facts of everything that came before.
+    fn flush(&mut self, out: &mut Vec<Output>) {
+        self.flush_speech(out);
+        self.flush_rounds(out);
         self.database.flush(self.now.mono, out);
     }
 
@@ -164,14 +228,15 @@ impl Switchboard {
             self.expire(key, out);
             self.index(key);
         }
-        self.database.flush(self.now.mono, out);
+        self.flush(out);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        call.into_iter().chain(self.database.next_timeout()).min()
+        let speech = self.speech.next_timeout().filter(|_| self.transcription.is_some());
+        call.into_iter().chain(self.database.next_timeout()).chain(speech).chain([self.next_round()]).min()
     }
 
     /// Whether a drain has nothing left to do, and nothing left to write: the process may exit.
@@ -181,7 +246,7 @@ impl Switchboard {
             return false;
         }
         let Gauges { live_calls, streams, requests, fetches, unwritten_facts, .. } = self.gauges();
-        live_calls + streams + requests + fetches + unwritten_facts == 0
+        live_calls + streams + requests + fetches + unwritten_facts == 0 && !self.speech.is_busy()
     }
 
     /// How much of everything there is.
@@ -196,6 +261,9 @@ impl Switchboard {
             fetches: self.fetches.len(),
             unwritten_facts: self.database.unwritten(),
             fallbacks_under_way: self.calls.iter().filter(|(_, call)| under_way(call)).count(),
+            speech_jobs: self.speech.jobs.len(),
+            recordings: self.recordings.works.len(),
+            file_commands: self.files.len(),
         }
     }
 

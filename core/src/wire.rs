@@ -23,6 +23,8 @@ pub enum Message<'t> {
         stream: Option<StreamSid>,
         /// Its place in the order of frames.
         chunk: Option<u64>,
+        /// Milliseconds from the stream's start to the frame's.
+        timestamp: Option<u64>,
         /// Base64 of mu-law, undecoded.
         payload: Cow<'t, str>,
     },
@@ -84,7 +86,9 @@ pub fn parse(text: &str) -> Result<Message<'_>, Unreadable> {
     match envelope.event.0.as_ref() {
         "media" => {
             let media = envelope.media.ok_or_else(|| Unreadable("media without its body".into()))?;
-            Ok(Message::Media { stream, chunk: media.chunk.and_then(|Count(chunk)| chunk), payload: media.payload.0 })
+            let count = |count: Option<Count>| count.and_then(|Count(count)| count);
+            let (chunk, timestamp) = (count(media.chunk), count(media.timestamp));
+            Ok(Message::Media { stream, chunk, timestamp, payload: media.payload.0 })
         }
         "mark" => {
             let mark = envelope.mark.ok_or_else(|| Unreadable("mark without its body".into()))?;
@@ -202,6 +206,7 @@ struct Envelope<'t> {
 #[derive(Deserialize)]
 struct Media<'t> {
     chunk: Option<Count>,
+    timestamp: Option<Count>,
     #[serde(borrow)]
     payload: Text<'t>,
 }
@@ -329,8 +334,8 @@ mod tests {
         let media = format!(
             r#"{{"event":"media","sequenceNumber":"2","media":{{"track":"inbound","chunk":"7","timestamp":"57","payload":"f/8="}},"streamSid":"{SID}"}}"#
         );
-        let Ok(Message::Media { stream, chunk, payload }) = parse(&media) else { panic!("no media") };
-        assert_eq!((stream, chunk, &payload), (sid(), Some(7), &Cow::Borrowed("f/8=")));
+        let Ok(Message::Media { stream, chunk, timestamp, payload }) = parse(&media) else { panic!("no media") };
+        assert_eq!((stream, chunk, timestamp, &payload), (sid(), Some(7), Some(57), &Cow::Borrowed("f/8=")));
         assert!(matches!(payload, Cow::Borrowed(_)));
         let stop = format!(r#"{{"event":"stop","stop":{{"callSid":"CA1"}},"streamSid":"{SID}"}}"#);
         assert_eq!(parse(&stop).ok(), Some(Message::Stop { stream: sid() }));

@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod clock;
 pub mod demo;
+pub mod disk;
 pub mod far_end;
 pub mod fetch;
 pub mod google;

@@ -111,6 +111,7 @@ macro_rules! print_at {
             frames = $line.frames,
             bytes = $line.bytes,
             count = $line.count,
+            chars = $line.chars,
             reason = $line.reason.as_deref(),
             cause = $line.cause.as_deref(),
             detail = $line.detail.as_deref(),
@@ -199,6 +200,7 @@ mod tests {
             frames: Some(3_000),
             bytes: Some(640_000),
             count: Some(5),
+            chars: Some(123),
             reason: Some("no_start".to_owned()),
             cause: Some("first line\nsecond line".to_owned()),
             detail: Some("\"quoted\"".to_owned()),
@@ -228,7 +230,7 @@ mod tests {
             printed,
             "WS_STOP call_sid=CA00000000000000000000000000000001 stream_sid=MZ00000000000000000000000000000002 \
              connection=\"7.0\" method=\"POST\" path=\"/webhook/שלום\" status=204 ms=12 len=160 frames=3000 \
-             bytes=640000 count=5 reason=\"no_start\" cause=\"first line\\nsecond line\" detail=\"\\\"quoted\\\"\"\n"
+             bytes=640000 count=5 chars=123 reason=\"no_start\" cause=\"first line\\nsecond line\" detail=\"\\\"quoted\\\"\"\n"
         );
     }
 
@@ -239,7 +241,7 @@ mod tests {
             "timestamp": printed["timestamp"], "level": "INFO", "target": "callwarden", "message": "WS_STOP",
             "call_sid": "CA00000000000000000000000000000001", "stream_sid": "MZ00000000000000000000000000000002",
             "connection": "7.0", "method": "POST", "path": "/webhook/שלום", "status": 204, "ms": 12, "len": 160,
-            "frames": 3000, "bytes": 640_000, "count": 5, "reason": "no_start",
+            "frames": 3000, "bytes": 640_000, "count": 5, "chars": 123, "reason": "no_start",
             "cause": "first line\nsecond line", "detail": "\"quoted\"",
         });
         assert_eq!(printed, expected);

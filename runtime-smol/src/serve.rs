@@ -1,6 +1,7 @@
 //! Starts and stops a server. The binary, `demo` and the tests all come through here.
 
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::fetch::{Client, ClientSettings};
 use crate::google;
 use crate::log;
@@ -100,16 +101,19 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
     let spawner = Spawner::new(&executor);
     let (sender, inbox) = bounded(limits::INBOX_MAX);
     let (finish_sender, finish) = bounded(1);
+    let client = Client::new(ClientSettings::default());
+    let studio = account.map(|account| Studio::new(config, &prompts, account, clock, client.clone()));
+    let settings = settings(config, prompts)
+        .map_err(|Unspecified| StartError::System(io::Error::other("it has no random bytes")))?;
+    let disk = Disk::new(&config.data_dir, &settings.node);
     let hands = Hands {
         clock,
         spawner: spawner.clone(),
-        client: Client::new(ClientSettings::default()),
+        client,
         store: Arc::new(Store::new(&config.database).map_err(StartError::Database)?),
+        disk: disk.map_err(|error| StartError::DataDir(config.data_dir.clone(), error))?,
         inbox: sender.clone(),
     };
-    let studio = account.map(|account| Studio::new(config, &prompts, account, clock, hands.client.clone()));
-    let settings = settings(config, prompts)
-        .map_err(|Unspecified| StartError::System(io::Error::other("it has no random bytes")))?;
     let mut first = Vec::new();
     let board = Switchboard::new(clock.now(), settings, &mut first);
     spawner.spawn(switch::run(board, first, hands, inbox, finish_sender));

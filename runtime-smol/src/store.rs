@@ -5,7 +5,7 @@ mod postgres;
 mod sqlite;
 
 use callwarden_core::config::Database;
-use callwarden_core::store::sql::{Dialect, answer, statements};
+use callwarden_core::store::sql::{Dialect, Outcome, answer, statements};
 use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
 use core::error::Error;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -68,8 +68,8 @@ impl Store {
             let place = self.backend.place();
             return Err(StoreError::Unavailable(format!("{place}: not connected yet")));
         }
-        let rows_affected = self.backend.execute(command).await?;
-        Ok(answer(command, rows_affected))
+        let outcome = self.backend.execute(command).await?;
+        Ok(answer(command, &outcome))
     }
 }
 
@@ -89,7 +89,7 @@ impl Backend {
         }
     }
 
-    async fn execute(&self, command: &StoreCommand) -> Result<u64, StoreError> {
+    async fn execute(&self, command: &StoreCommand) -> Result<Outcome, StoreError> {
         match self {
             Self::Postgres(postgres) => postgres
                 .execute(statements(command, Dialect::Postgres))

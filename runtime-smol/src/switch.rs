@@ -4,14 +4,16 @@
 //! blocking, so connections and streams may wait for it without ever waiting in a circle.
 
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::fetch::Client;
 use crate::log;
 use crate::session::Session;
 use crate::spawner::{Spawner, panic_text};
 use crate::store::Store;
+use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::{Request, Response};
-use callwarden_core::id::{FetchId, RequestId, StoreId, StreamId};
+use callwarden_core::id::{DiskId, FetchId, RequestId, StoreId, StreamId};
 use callwarden_core::limits;
 use callwarden_core::prompts::RenderReport;
 use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
@@ -64,6 +66,13 @@ pub enum Message {
     },
     /// A prompt was rendered, or could not be.
     Prompt(RenderReport),
+    /// A file command is over.
+    Filed {
+        /// Which.
+        id: DiskId,
+        /// What came of it.
+        result: Result<DiskAnswer, DiskError>,
+    },
     /// The process was asked to stop.
     Drain,
 }
@@ -93,6 +102,7 @@ pub(crate) struct Hands {
     pub(crate) spawner: Spawner,
     pub(crate) client: Client,
     pub(crate) store: Arc<Store>,
+    pub(crate) disk: Disk,
     /// For the effects' answers and the streams' reports.
     pub(crate) inbox: Sender<Message>,
 }
@@ -176,6 +186,7 @@ impl Switch {
             Message::Fetched { id, result } => Input::Fetched { id, result },
             Message::Stored { id, result } => Input::Stored { id, result },
             Message::Prompt(report) => Input::Prompt(report),
+            Message::Filed { id, result } => Input::Disk { id, result },
             Message::Drain => {
                 self.draining = true;
                 Input::Drain
@@ -194,6 +205,7 @@ impl Switch {
                 Output::Upgrade { id, stream, machine } => self.upgrade(id, stream, machine),
                 Output::Fetch { id, request } => self.hands.fetch(id, request),
                 Output::Store { id, command, timeout } => self.hands.store(id, command, timeout),
+                Output::Disk { id, command } => self.hands.disk(id, command),
                 Output::Command { id, command } => self.command(id, command),
                 Output::Log(line) => log::print(&line),
             }
@@ -242,6 +254,15 @@ impl Hands {
                 Err(StoreError::Unavailable(format!("the store panicked: {}", panic_text(&*panic))))
             });
             inbox.send(Message::Stored { id, result }).await.ok();
+        });
+    }
+
+    fn disk(&self, id: DiskId, command: DiskCommand) {
+        let (disk, inbox) = (self.disk.clone(), self.inbox.clone());
+        self.spawner.spawn(async move {
+            let result = AssertUnwindSafe(disk.run(command)).catch_unwind().await;
+            let result = result.unwrap_or_else(|panic| Err(DiskError(format!("it panicked: {}", panic_text(&*panic)))));
+            inbox.send(Message::Filed { id, result }).await.ok();
         });
     }
 }

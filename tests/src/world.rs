@@ -6,17 +6,23 @@
 //! gives the same log lines in the same order (I10).
 
 mod database;
+mod disk;
 mod network;
+pub mod rows;
 pub mod script;
+pub mod speech;
 mod wiring;
 
 pub use database::{DatabaseFault, SimulatedDatabase};
+pub use disk::SimulatedDisk;
 pub use network::RestFault;
 
 use callwarden_core::config::Config;
+use callwarden_core::disk::{DiskAnswer, DiskError};
+use callwarden_core::far_end::openai::OpenAi;
 use callwarden_core::far_end::{AskId, FarEnd, Ledger, Line, MediaId, Plan, SocketId};
 use callwarden_core::http::{Method, Request, Response};
-use callwarden_core::id::{FetchId, RequestId, StoreId, StreamId};
+use callwarden_core::id::{DiskId, FetchId, RequestId, StoreId, StreamId};
 use callwarden_core::log::{Event, LogLine};
 use callwarden_core::prompts::Prompts;
 use callwarden_core::secret::Secret;
@@ -64,6 +70,8 @@ enum InTransit {
     Stored(StoreId, Result<StoreAnswer, StoreError>),
     Fetched(FetchId, Result<callwarden_core::fetch::FetchResponse, callwarden_core::fetch::FetchError>),
     Update(FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
+    Transcribe(FetchId, Box<callwarden_core::fetch::FetchRequest>),
+    Filed(DiskId, Result<DiskAnswer, DiskError>),
 }
 
 /// Who is at the other end of a socket.
@@ -90,6 +98,12 @@ pub struct World {
     pub calls: Vec<FarEnd>,
     /// The database.
     pub database: SimulatedDatabase,
+    /// The disk.
+    pub disk: SimulatedDisk,
+    /// The transcription service.
+    pub openai: OpenAi,
+    /// Whether it cannot even be reached.
+    pub openai_down: bool,
     /// What becomes of the next REST requests, one each; afterwards [`World::rest_always`].
     pub rest_next: VecDeque<RestFault>,
     /// What becomes of every other REST request.
@@ -106,6 +120,7 @@ pub struct World {
     pub twice: Option<Duration>,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
+    settings: Settings,
     ended: BTreeMap<usize, Ledger>,
     sockets: BTreeMap<StreamId, Socket>,
     script_streams: BTreeMap<usize, StreamId>,
@@ -156,12 +171,16 @@ impl World {
     fn begin(settings: Settings, fault: DatabaseFault) -> Self {
         let now = Now { mono: Instant::from_millis(1_000), unix: STARTED };
         let mut out = Vec::new();
-        let switchboard = Switchboard::new(now, settings, &mut out);
+        let switchboard = Switchboard::new(now, settings.clone(), &mut out);
         let mut world = Self {
             now,
             switchboard,
             calls: Vec::new(),
             database: SimulatedDatabase { fault, ..SimulatedDatabase::default() },
+            disk: SimulatedDisk::default(),
+            openai: speech::service(),
+            openai_down: false,
+            settings,
             rest_next: VecDeque::new(),
             rest_always: RestFault::None,
             rest_log: Vec::new(),
@@ -182,6 +201,40 @@ impl World {
         world.perform(out);
         world.run_for(Duration::from_millis(100));
         world
+    }
+
+    /// Kills the process and starts another one on the same disk and database. Its sockets are lost, and so is the
+    /// answer to whatever it was asked.
+    pub fn kill_and_restart(&mut self) {
+        let old = std::mem::take(&mut self.settings.node);
+        self.disk.orphan(&old);
+        self.settings.node = format!("{old}+");
+        let of_the_old_one = |event: &InTransit| match event {
+            InTransit::Stored(..)
+            | InTransit::Fetched(..)
+            | InTransit::Filed(..)
+            | InTransit::ToStream(..)
+            | InTransit::StreamEnded(..) => true,
+            InTransit::ToServer(..)
+            | InTransit::Answered(..)
+            | InTransit::MediaAnswered(..)
+            | InTransit::SocketOpened(..)
+            | InTransit::SocketRefused(..)
+            | InTransit::ToFarEnd(..)
+            | InTransit::ClosedByServer(..)
+            | InTransit::Update(..)
+            | InTransit::Transcribe(..) => false,
+        };
+        self.transit.retain(|_, event| !of_the_old_one(event));
+        self.of_request.clear();
+        for (_, socket) in std::mem::take(&mut self.sockets) {
+            if let Peer::Call(call, id) = socket.peer {
+                self.send(LATENCY, InTransit::ClosedByServer(call, id, 1006));
+            }
+        }
+        let mut out = Vec::new();
+        self.switchboard = Switchboard::new(self.now, self.settings.clone(), &mut out);
+        self.perform(out);
     }
 
     /// Starts a call and says which it is.

@@ -40,6 +40,7 @@ fn answer(out: &[Output]) -> String {
         Output::Upgrade { .. }
         | Output::Fetch { .. }
         | Output::Store { .. }
+        | Output::Disk { .. }
         | Output::Command { .. }
         | Output::Log(_) => None,
     });
@@ -91,6 +92,7 @@ fn fetches(switchboard: &mut Switchboard, now: Now) -> Vec<FetchId> {
         Output::Reply { .. }
         | Output::Upgrade { .. }
         | Output::Store { .. }
+        | Output::Disk { .. }
         | Output::Command { .. }
         | Output::Log(_) => None,
     });

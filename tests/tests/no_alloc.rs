@@ -2,6 +2,7 @@
 
 use allocation_counter::measure;
 use callwarden_core::sid::{CallSid, StreamSid};
+use callwarden_core::speech::Listener;
 use callwarden_core::stream::{MediaStream, StreamCommand, StreamOutput, StreamReport, StreamSettings};
 use callwarden_core::time::{Alarm, Instant};
 use callwarden_core::wire;
@@ -12,7 +13,7 @@ const FRAMES: u64 = 3_000;
 const FRAME_TIME: u64 = 20;
 
 fn settings(end_silence: Option<Duration>) -> StreamSettings {
-    StreamSettings { media_timeout: Duration::from_secs(6), end_silence, trace_frames: false }
+    StreamSettings { media_timeout: Duration::from_secs(6), end_silence, listen: false, trace_frames: false }
 }
 
 /// A frame as Twilio sends it: 160 bytes of mu-law, which are 216 characters of base64. Every second one is loud.
@@ -98,4 +99,39 @@ fn a_minute_of_frames_touches_the_timer_about_once_per_media_timeout() {
     assert!((10..=14).contains(&touches), "{touches} touches");
     assert!(wakes <= touches, "{wakes} wakes");
     assert!(matches!(out[..], [StreamOutput::Report(StreamReport::CallerSilent(_))]), "{out:?}");
+}
+
+#[test]
+fn listening_allocates_nothing_while_it_is_quiet() {
+    let (mut listener, mut spoken) = (Listener::new(), Vec::new());
+    // A line noise of a few steps around zero.
+    let frames: Vec<[u8; 160]> = (0..FRAMES)
+        .map(|number| std::array::from_fn(|sample| 0xf8 | ((sample as u64 * 7 + number) % 8) as u8))
+        .collect();
+    listener.hear(&frames[0], Duration::ZERO, &mut spoken);
+    let info = measure(|| {
+        for (frame, number) in frames.iter().zip(0..) {
+            assert!(!listener.hear(frame, Duration::from_millis(number * FRAME_TIME), &mut spoken));
+        }
+    });
+    assert_eq!((info.count_total, spoken.len()), (0, 0));
+}
+
+#[test]
+fn listening_to_speech_allocates_one_step_a_second() {
+    let file: &[u8] = include_bytes!("../../runtime-smol/assets/speech_he.wav");
+    // Three seconds of it without a pause in which the detector would rest.
+    let speech = &file[58 + 17_000..][..24_000];
+    let (mut listener, mut spoken, mut speaks) = (Listener::new(), Vec::new(), 0);
+    let seconds: Vec<u64> = speech
+        .repeat(4)
+        .chunks(8_000)
+        .map(|second| {
+            let hear = |frame: &[u8]| listener.hear(frame, Duration::ZERO, &mut spoken);
+            measure(|| speaks += second.chunks(160).map(hear).filter(|speaks| *speaks).count()).count_total
+        })
+        .collect();
+    assert!(speaks > 500 && spoken.is_empty(), "{speaks} frames of speech, {} utterances", spoken.len());
+    // The first one wakes the detector.
+    assert!(seconds[0] <= 3 && seconds[1..].iter().all(|count| *count <= 1), "{seconds:?}");
 }

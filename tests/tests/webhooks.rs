@@ -5,7 +5,7 @@ use callwarden_core::far_end::{Plan, StreamFault};
 use callwarden_core::http::{Request, Response};
 use callwarden_core::log::Event;
 use callwarden_core::sid::AccountSid;
-use callwarden_core::store::{CallStatus, RecordingState, Source};
+use callwarden_core::store::{CallStatus, RecordingState, Source, TranscriptStart};
 use callwarden_core::stream::Ended;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, signed, text, token_in, unsigned};
@@ -53,7 +53,7 @@ fn a_signed_post_leaves_a_committed_ringing_row_before_the_answer_arrives() {
     assert_eq!((row.status, row.source), (Some(CallStatus::Ringing), Some(Source::Stream)));
     assert_eq!(row.from.as_deref(), Some("+972501234567"));
     assert_eq!(row.account, Some(caller.account));
-    assert_eq!(row.transcript_status.as_deref(), Some("disabled"));
+    assert_eq!(row.transcript, Some(TranscriptStart::Disabled));
 }
 
 #[test]

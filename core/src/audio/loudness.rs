@@ -16,13 +16,13 @@ pub(crate) fn quietest(loudness: &[u32], reach: usize) -> Option<usize> {
     Some(place + reach)
 }
 
-/// Whether sound of these loudnesses, one for each 20 ms, is so quiet that a stock phrase is no transcript of it (T6):
-/// it never stays above [`limits::NEAR_SILENT_MEAN_SQUARE`] for as long as a syllable lasts.
+/// Whether sound of these loudnesses, one for each 20 ms, never stays at this loudness for as long as a syllable lasts
+/// (T6).
 #[must_use]
-pub(crate) fn is_near_silent(frames: impl IntoIterator<Item = u32>) -> bool {
+pub(crate) fn is_quieter(frames: impl IntoIterator<Item = u32>, than: u32) -> bool {
     let mut loud_in_a_row = 0;
     frames.into_iter().all(|loudness| {
-        loud_in_a_row = if loudness >= limits::NEAR_SILENT_MEAN_SQUARE { loud_in_a_row + 1 } else { 0 };
+        loud_in_a_row = if loudness >= than { loud_in_a_row + 1 } else { 0 };
         loud_in_a_row < limits::SPEECH_FRAMES_MIN
     })
 }
@@ -46,9 +46,9 @@ mod tests {
     #[test]
     fn clicks_are_near_silent_and_a_soft_syllable_is_not() {
         let (soft, click) = (limits::NEAR_SILENT_MEAN_SQUARE, u32::MAX);
-        assert!(is_near_silent([]));
-        assert!(is_near_silent([soft - 1; 50]));
-        assert!(is_near_silent([click, click, click, click, 0, click, click, click, click]));
-        assert!(!is_near_silent([0, soft, soft, soft, soft, soft, 0]));
+        assert!(is_quieter([], soft));
+        assert!(is_quieter([soft - 1; 50], soft));
+        assert!(is_quieter([click, click, click, click, 0, click, click, click, click], soft));
+        assert!(!is_quieter([0, soft, soft, soft, soft, soft, 0], soft));
     }
 }

@@ -4,6 +4,7 @@ use crate::limits;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use core::fmt;
+use core::time::Duration;
 
 /// The 16-bit sample of every mu-law byte.
 pub const SAMPLES: [i16; 256] = samples();
@@ -40,6 +41,12 @@ const fn squares() -> [u32; 256] {
     table
 }
 
+/// How long so many bytes of mu-law last.
+#[must_use]
+pub const fn mulaw_length(bytes: usize) -> Duration {
+    Duration::from_micros(bytes as u64 * 125)
+}
+
 /// The loudness of mu-law audio: the mean of its squared samples; 0 for no audio.
 #[must_use]
 pub fn mean_square(audio: &[u8]) -> u32 {
@@ -58,23 +65,35 @@ impl fmt::Display for NotBase64 {
 
 impl core::error::Error for NotBase64 {}
 
-/// [`mean_square`] of a `media` message's payload, decoded piece by piece on the stack: nothing is allocated.
+/// [`mean_square`] of a `media` message's payload: nothing is allocated.
 ///
 /// # Errors
 /// When the text is not base64 with its padding.
 pub fn mean_square_of_base64(payload: &str) -> Result<u32, NotBase64> {
+    let (mut sum, mut samples) = (0_u64, 0);
+    decode_base64(payload, |piece| {
+        sum += sum_of_squares(piece);
+        samples += piece.len();
+    })?;
+    Ok(mean(sum, samples))
+}
+
+/// Decodes a `media` message's payload piece by piece on the stack; a frame of 20 ms is one piece.
+///
+/// # Errors
+/// When the text is not base64 with its padding; the pieces before the fault were given out.
+pub fn decode_base64(payload: &str, mut each: impl FnMut(&[u8])) -> Result<(), NotBase64> {
     let mut buffer = [0_u8; PIECE_CHARS / 4 * 3];
-    let (mut sum, mut samples, mut ended) = (0_u64, 0, false);
+    let mut ended = false;
     for piece in payload.as_bytes().chunks(PIECE_CHARS) {
         if ended {
             return Err(NotBase64);
         }
         let length = STANDARD.decode_slice(piece, &mut buffer).map_err(|_| NotBase64)?;
         ended = length % 3 != 0;
-        sum += sum_of_squares(&buffer[..length]);
-        samples += length;
+        each(&buffer[..length]);
     }
-    Ok(mean(sum, samples))
+    Ok(())
 }
 
 fn sum_of_squares(audio: &[u8]) -> u64 {

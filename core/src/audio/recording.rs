@@ -6,7 +6,7 @@
 mod tests;
 
 use super::file::{Kind, chunks, little_endian};
-use super::{SAMPLES, is_near_silent, quietest};
+use super::{SAMPLES, is_quieter, quietest};
 use crate::limits;
 use bytes::Bytes;
 use core::fmt;
@@ -168,6 +168,8 @@ pub struct Piece {
     pub samples: Bytes,
     /// It is so quiet that a stock phrase of a transcription model is not to be believed (T6).
     pub near_silent: bool,
+    /// There is nothing in it to be transcribed (T6).
+    pub silent: bool,
 }
 
 impl Recording {
@@ -225,10 +227,12 @@ impl Recording {
             let samples = if rest.len() > most { rest.slice(..self.cut(&rest[..most])) } else { rest };
             let from = at;
             at += samples.len();
+            let is_quieter = |than| is_quieter(format.loudness(&samples), than);
             Some(Piece {
                 from: format.duration(from),
                 to: format.duration(at),
-                near_silent: is_near_silent(format.loudness(&samples)),
+                near_silent: is_quieter(limits::NEAR_SILENT_MEAN_SQUARE),
+                silent: is_quieter(limits::SPEECH_GATE_MEAN_SQUARE),
                 samples,
             })
         })

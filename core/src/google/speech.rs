@@ -31,6 +31,7 @@ pub fn synthesize(base: &str, authorization: &Secret, voice: &Voice, text: &str)
         body: body.to_string().into(),
         timeout: limits::SPEECH_TIME,
         response_bytes_max: limits::SPEECH_BYTES_MAX,
+        public_only: false,
     }
 }
 

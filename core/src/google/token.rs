@@ -64,6 +64,7 @@ pub fn token_request(account: &ServiceAccount, assertion: &str, signature: &[u8]
         body: form::encode([("grant_type", GRANT_TYPE), ("assertion", &signed)]).into(),
         timeout: limits::GOOGLE_TOKEN_TIME,
         response_bytes_max: limits::GOOGLE_TOKEN_BYTES_MAX,
+        public_only: false,
     }
 }
 

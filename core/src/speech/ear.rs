@@ -26,7 +26,8 @@ impl Ear {
     /// detector that has just been woken.
     pub(super) fn hears(&mut self, sound: &[u8]) -> bool {
         let Some(before) = sound.len().checked_sub(BLOCK) else { return false };
-        let loud = audio::mean_square(&sound[before..]) >= limits::SPEECH_GATE_MEAN_SQUARE;
+        let loudness = audio::mean_square(&sound[before..]);
+        let loud = loudness >= limits::SPEECH_GATE_MEAN_SQUARE;
         if loud && self.awake.is_none() {
             self.awake = Some(Box::new(Awake::after(&sound[..before])));
         }
@@ -36,7 +37,7 @@ impl Ear {
         if awake.quiet_blocks >= HOLD_BLOCKS {
             self.awake = None;
         }
-        loud && speech
+        speech && loudness >= limits::SPEECH_LEAST_MEAN_SQUARE
     }
 
     /// Bytes it holds on the heap.

@@ -1,3 +1,4 @@
 mod detectors;
 mod listener;
+mod properties;
 mod sound;

@@ -2,6 +2,7 @@
 
 use crate::log::LogLine;
 use crate::sid::{AccountSid, CallSid, StreamSid};
+use crate::speech::Utterance;
 use core::fmt;
 use core::time::Duration;
 
@@ -79,6 +80,13 @@ pub enum StreamReport {
     Challenged {
         /// True: the newcomer is to be refused. False: this stream is closing.
         fresh: bool,
+    },
+    /// The caller said something (T1). Only of an accepted stream, and before its end.
+    Spoken {
+        /// Its place among the stream's utterances, from 1.
+        sequence: u32,
+        /// What was said.
+        utterance: Box<Utterance>,
     },
     /// A `stop` message. The socket's end follows.
     Stopped(Counts),
@@ -168,6 +176,8 @@ pub struct StreamSettings {
     pub media_timeout: Duration,
     /// `END_SILENCE` (W12); `None` never ends a call for silence.
     pub end_silence: Option<Duration>,
+    /// Whether speech is cut into utterances to be transcribed (T1).
+    pub listen: bool,
     /// Whether each frame makes a log line at TRACE. It allocates, so only when someone reads it.
     pub trace_frames: bool,
 }

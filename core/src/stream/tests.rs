@@ -20,7 +20,7 @@ fn other_sid() -> StreamSid {
 }
 
 fn settings() -> StreamSettings {
-    StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, trace_frames: false }
+    StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, listen: false, trace_frames: false }
 }
 
 fn start_text(stream: StreamSid) -> String {
@@ -53,6 +53,7 @@ fn word(output: &StreamOutput) -> String {
             StreamReport::Trouble(Trouble::Quiet, _) => "quiet".into(),
             StreamReport::CallerSilent(_) => "silent".into(),
             StreamReport::Challenged { fresh } => if *fresh { "fresh" } else { "stale" }.into(),
+            StreamReport::Spoken { sequence, .. } => format!("spoken {sequence}"),
             StreamReport::Stopped(_) => "stopped".into(),
             StreamReport::Ended { .. } => "ended".into(),
         },

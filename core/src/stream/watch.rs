@@ -2,7 +2,6 @@
 //!
 //! Both keep a few instants and compute their deadline when asked. A frame costs each of them a store.
 
-use crate::audio::{self, SpeechMeter};
 use crate::limits;
 use crate::time::Instant;
 use core::time::Duration;
@@ -108,17 +107,15 @@ impl FrameWatch {
 pub(super) struct SilenceWatch {
     /// When the silence will have lasted too long; `None` before the first frame.
     over: Option<Instant>,
-    meter: SpeechMeter,
     /// It passed during a pause between frames.
     resting: bool,
     reported: bool,
 }
 
 impl SilenceWatch {
-    /// A frame came; `paused` when frames had been missing for so long that the measure starts anew, or for ever.
-    pub(super) fn frame(&mut self, payload: &str, paused: bool, limit: Duration, now: Instant) {
-        // A payload that is no base64 says nothing about the caller; the frame itself counts as one.
-        let speaks = audio::mean_square_of_base64(payload).is_ok_and(|loudness| self.meter.hear(loudness));
+    /// A frame came, in which the caller `speaks` or not; `paused` when frames had been missing for so long that the
+    /// measure starts anew, or for ever.
+    pub(super) fn frame(&mut self, speaks: bool, paused: bool, limit: Duration, now: Instant) {
         if speaks || paused {
             self.over = Some(now + limit);
         } else if self.resting {

@@ -5,6 +5,8 @@
 //! tried until one is taken.
 
 use super::Output;
+use super::rounds::Round;
+use super::speech::JobKey;
 use crate::call::CallKey;
 use crate::id::{StoreId, StoreKind};
 use crate::key::Slab;
@@ -24,6 +26,23 @@ pub(super) enum Finished {
     Row(CallKey),
     /// A claim was decided; `None` when the database did not say.
     Claim(CallKey, Option<bool>),
+    /// Rows of recordings are committed: one of them may be ready to be transcribed.
+    Recordings,
+    /// A text was taken, or not.
+    Text(JobKey, Taken),
+    /// A round is over; `None` when the database did not answer.
+    Round(Round, Option<StoreAnswer>),
+}
+
+/// Whether the database took something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is committed.
+    Yes,
+    /// It did not answer: the same may be sent again.
+    NotNow,
+    /// It will never take it.
+    Never,
 }
 
 /// Whether the database answers, and since when it does not.
@@ -47,6 +66,8 @@ enum UnderWay {
     Row(CallKey, Vec<Fact>),
     Claim(CallKey),
     Release,
+    Text(JobKey),
+    Round(Round),
 }
 
 /// A command under way.
@@ -69,6 +90,7 @@ pub(super) struct Database {
     under_way: Slab<Sent, StoreKind>,
     falls: u32,
     fact_commands: usize,
+    texts: usize,
     retry: Option<(Instant, Duration)>,
     dropped: u64,
     announced: bool,
@@ -85,6 +107,7 @@ impl Database {
             under_way: Slab::new(limits::STORE_COMMANDS_MAX),
             falls: 0,
             fact_commands: 0,
+            texts: 0,
             retry: None,
             dropped: 0,
             announced: false,
@@ -105,7 +128,8 @@ impl Database {
     pub(super) fn unwritten(&self) -> usize {
         let under_way = self.under_way.iter().map(|(_, sent)| match &sent.work {
             UnderWay::Facts(facts) | UnderWay::Row(_, facts) => facts.len(),
-            UnderWay::Open | UnderWay::Claim(_) | UnderWay::Release => 0,
+            UnderWay::Text(_) => 1,
+            UnderWay::Open | UnderWay::Claim(_) | UnderWay::Release | UnderWay::Round(_) => 0,
         });
         self.waiting.len() + self.suspects.len() + under_way.sum::<usize>()
     }
@@ -191,6 +215,23 @@ impl Database {
         }
     }
 
+    /// Whether a text can be stored now.
+    pub(super) fn takes_texts(&self) -> bool {
+        self.takes_more() && self.texts < limits::TEXTS_STORED_AT_ONCE_MAX
+    }
+
+    /// Stores the text of a job; asked for only while [`Self::takes_texts`].
+    pub(super) fn store_text(&mut self, job: JobKey, fact: Fact, out: &mut Vec<Output>) {
+        if self.send(UnderWay::Text(job), StoreCommand::Facts(vec![fact]), limits::STORE_TIME, out) {
+            self.texts += 1;
+        }
+    }
+
+    /// Asks for what is asked from time to time. Returns whether an answer will come.
+    pub(super) fn ask(&mut self, round: Round, command: StoreCommand, out: &mut Vec<Output>) -> bool {
+        self.takes_more() && self.send(UnderWay::Round(round), command, limits::STORE_TIME, out)
+    }
+
     /// The database let a webhook wait too long: it is not waited for again until it answers something (D1).
     pub(super) fn was_too_slow(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.is_up() {
@@ -255,8 +296,10 @@ impl Database {
     ) -> Finished {
         let Some(Sent { work, falls }) = self.under_way.remove(id) else { return Finished::Nothing };
         let news = falls == self.falls;
-        if let UnderWay::Facts(_) = work {
-            self.fact_commands -= 1;
+        match work {
+            UnderWay::Facts(_) => self.fact_commands -= 1,
+            UnderWay::Text(_) => self.texts -= 1,
+            UnderWay::Open | UnderWay::Row(..) | UnderWay::Claim(_) | UnderWay::Release | UnderWay::Round(_) => {}
         }
         match result {
             Ok(answer) => {
@@ -288,7 +331,12 @@ impl Database {
         match (work, answer) {
             (UnderWay::Row(call, _), _) => Finished::Row(call),
             (UnderWay::Claim(call), StoreAnswer::Claimed(granted)) => Finished::Claim(call, Some(granted)),
-            (UnderWay::Claim(call), StoreAnswer::Done) => Finished::Claim(call, None),
+            (UnderWay::Claim(call), _) => Finished::Claim(call, None),
+            (UnderWay::Text(job), _) => Finished::Text(job, Taken::Yes),
+            (UnderWay::Round(round), answer) => Finished::Round(round, Some(answer)),
+            (UnderWay::Facts(facts), _) if facts.iter().any(|fact| matches!(fact, Fact::Recording(_))) => {
+                Finished::Recordings
+            }
             (UnderWay::Open | UnderWay::Facts(_) | UnderWay::Release, _) => Finished::Nothing,
         }
     }
@@ -304,6 +352,8 @@ impl Database {
                 Finished::Row(call)
             }
             UnderWay::Claim(call) => Finished::Claim(call, None),
+            UnderWay::Text(job) => Finished::Text(job, Taken::NotNow),
+            UnderWay::Round(round) => Finished::Round(round, None),
             UnderWay::Open if !self.waiting.is_empty() => {
                 self.announce(out);
                 Finished::Nothing
@@ -336,6 +386,14 @@ impl Database {
             UnderWay::Claim(call) => {
                 report(Level::Error, 1);
                 Finished::Claim(call, None)
+            }
+            UnderWay::Text(job) => {
+                report(Level::Error, 1);
+                Finished::Text(job, Taken::Never)
+            }
+            UnderWay::Round(round) => {
+                report(Level::Error, 1);
+                Finished::Round(round, None)
             }
             UnderWay::Open => {
                 self.fell(now, cause, out);

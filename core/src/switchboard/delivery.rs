@@ -132,6 +132,10 @@ impl Switchboard {
                 self.probed(id, key, result, out);
                 key
             }
+            Fetch::Transcription(job, shut_count) => return self.transcribed(job, shut_count, result, out),
+            Fetch::Recording(work) => return self.downloaded(work, result, out),
+            Fetch::OverdueEnd(call) => return self.overdue_end(call, result, out),
+            Fetch::OverdueRecordings(call) => return self.overdue_recordings(&call, result, out),
         };
         self.index(key);
     }
@@ -354,7 +358,7 @@ impl Switchboard {
         }
     }
 
-    fn use_of_twilio(&mut self, well: bool) {
+    pub(super) fn use_of_twilio(&mut self, well: bool) {
         if self.twilio != Service::Disabled {
             self.twilio.used(well, self.now.mono);
         }

@@ -1,9 +1,10 @@
 //! What goes into a switchboard and what comes out.
 
 use crate::config::Config;
+use crate::disk::{DiskAnswer, DiskCommand, DiskError};
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
 use crate::http::{Request, Response};
-use crate::id::{FetchId, RequestId, StoreId, StreamId};
+use crate::id::{DiskId, FetchId, RequestId, StoreId, StreamId};
 use crate::log::LogLine;
 use crate::prompts::{Prompts, RenderReport};
 use crate::store::{StoreAnswer, StoreCommand, StoreError};
@@ -61,6 +62,13 @@ pub enum Input {
     },
     /// A prompt was rendered, or could not be.
     Prompt(RenderReport),
+    /// A file command is over; exactly once per [`Output::Disk`].
+    Disk {
+        /// The id.
+        id: DiskId,
+        /// What came of it.
+        result: Result<DiskAnswer, DiskError>,
+    },
     /// The process was asked to stop.
     Drain,
 }
@@ -101,6 +109,13 @@ pub enum Output {
         /// How long it may take, waiting for a connection included.
         timeout: Duration,
     },
+    /// Do something with the files of this process.
+    Disk {
+        /// For the answer.
+        id: DiskId,
+        /// What to do.
+        command: DiskCommand,
+    },
     /// Hand a command to a stream's task, without waiting.
     Command {
         /// Which stream.
@@ -123,4 +138,7 @@ pub struct Gauges {
     pub fetches: usize,
     pub unwritten_facts: usize,
     pub fallbacks_under_way: usize,
+    pub speech_jobs: usize,
+    pub recordings: usize,
+    pub file_commands: usize,
 }

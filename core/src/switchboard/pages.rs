@@ -22,6 +22,19 @@ pub(super) enum Service {
 }
 
 impl Service {
+    /// A service that was not used yet.
+    pub(super) const fn new(configured: bool) -> Self {
+        if configured { Self::Ok } else { Self::Disabled }
+    }
+
+    /// Since when it has failed.
+    const fn failing_since(self) -> Option<Instant> {
+        match self {
+            Self::Failing(since) => Some(since),
+            Self::Ok | Self::Disabled => None,
+        }
+    }
+
     /// Notes how a use of the service went.
     pub(super) fn used(&mut self, well: bool, now: Instant) {
         *self = match *self {
@@ -29,13 +42,6 @@ impl Service {
             Self::Failing(since) => Self::Failing(since),
             Self::Ok | Self::Disabled => Self::Failing(now),
         };
-    }
-
-    const fn failing_since(self) -> Option<Instant> {
-        match self {
-            Self::Failing(since) => Some(since),
-            Self::Ok | Self::Disabled => None,
-        }
     }
 
     const fn as_str(self) -> &'static str {
@@ -60,6 +66,12 @@ pub(super) struct Counters {
     pub(super) claims_blind: u64,
     pub(super) signatures_rejected: u64,
     pub(super) calls_unwatched: u64,
+    pub(super) utterances: u64,
+    pub(super) utterances_transcribed: u64,
+    pub(super) utterances_adopted: u64,
+    pub(super) recordings_transcribed: u64,
+    pub(super) transcriptions_failed: u64,
+    pub(super) stock_phrases_dropped: u64,
 }
 
 impl Switchboard {
@@ -87,9 +99,10 @@ impl Switchboard {
         let page = json!({
             "db": database,
             "db_error_seconds": failing.map(seconds),
-            "openai": "disabled",
-            "tts": self.speech.as_str(),
-            "tts_error_seconds": self.speech.failing_since().map(seconds),
+            "openai": self.openai.as_str(),
+            "openai_error_seconds": self.openai.failing_since().map(seconds),
+            "tts": self.tts.as_str(),
+            "tts_error_seconds": self.tts.failing_since().map(seconds),
             "twilio": self.twilio.as_str(),
             "twilio_error_seconds": self.twilio.failing_since().map(seconds),
             "signature": if self.unsigned.is_some() { "missing" } else { "ok" },
@@ -98,6 +111,7 @@ impl Switchboard {
             "draining": self.draining.is_some(),
             "unwritten_facts": self.database.unwritten(),
             "dropped_facts": self.database.dropped(),
+            "untranscribed": self.speech.jobs.len(),
         });
         let status = if database == "ok" && self.draining.is_none() { 200 } else { 503 };
         json_page(status, &page)
@@ -157,6 +171,29 @@ impl Switchboard {
         add("callwarden_signatures_rejected_total", "counter", "Wrong signatures.", counters.signatures_rejected);
         add("callwarden_facts_unwritten", "gauge", "Facts waiting for the database.", gauges.unwritten_facts as u64);
         add("callwarden_facts_dropped_total", "counter", "Facts given up.", self.database.dropped());
+        add("callwarden_utterances_total", "counter", "Utterances heard.", counters.utterances);
+        add(
+            "callwarden_utterances_transcribed_total",
+            "counter",
+            "Their texts stored.",
+            counters.utterances_transcribed,
+        );
+        add("callwarden_utterances_adopted_total", "counter", "Left by other processes.", counters.utterances_adopted);
+        add("callwarden_recordings_transcribed_total", "counter", "Recordings.", counters.recordings_transcribed);
+        add(
+            "callwarden_transcriptions_failed_total",
+            "counter",
+            "Speech without a text.",
+            counters.transcriptions_failed,
+        );
+        add(
+            "callwarden_stock_phrases_dropped_total",
+            "counter",
+            "Texts of near-silence.",
+            counters.stock_phrases_dropped,
+        );
+        add("callwarden_speech_waiting", "gauge", "Stretches not transcribed yet.", gauges.speech_jobs as u64);
+        add("callwarden_speech_on_disk_bytes", "gauge", "Their audio in DATA_DIR.", self.speech_on_disk);
         add("callwarden_database_up", "gauge", "Whether the database answers.", u64::from(self.database.is_up()));
         text.push_str(
             "# HELP callwarden_fallbacks_total Fallbacks begun.\n# TYPE callwarden_fallbacks_total counter\n",

@@ -9,14 +9,14 @@ impl Switchboard {
     pub(super) fn prompt(&mut self, report: RenderReport, out: &mut Vec<Output>) {
         let line = match report {
             RenderReport::Rendered { role, file, audio } => {
-                self.speech.used(true, self.now.mono);
+                self.tts.used(true, self.now.mono);
                 let mut line = LogLine::new(Level::Info, Event::PromptRendered).detail(role.name());
                 line.bytes = Some(audio.bytes.len() as u64);
                 self.settings.prompts.rendered(role, file, audio);
                 line
             }
             RenderReport::Failed(failure) => {
-                self.speech.used(false, self.now.mono);
+                self.tts.used(false, self.now.mono);
                 let level = if failure.is_lasting { Level::Error } else { Level::Warn };
                 LogLine::new(level, Event::PromptFailed).cause(failure.cause).detail(failure.role.name())
             }

@@ -113,12 +113,13 @@ impl Switchboard {
             return self.reply(id, Response::text(503, "this process is stopping\n"), out);
         }
         let Some(host) = self.host_of(request) else { return self.reply(id, no_host(), out) };
-        let Ok(stream) = self.streams.insert(Stream { host, call: None, accepted: false }) else {
+        let Ok(stream) = self.streams.insert(Stream { host, call: None, accepted: false, heard: None }) else {
             return self.reply(id, Response::text(503, "too many open streams\n"), out);
         };
         let settings = StreamSettings {
             media_timeout: self.settings.config.media_timeout,
             end_silence: self.settings.config.end_silence,
+            listen: self.transcription.is_some(),
             trace_frames: self.settings.trace,
         };
         let machine = Box::new(MediaStream::new(self.now.mono, stream, settings));

@@ -1,6 +1,6 @@
 //! Which socket speaks for a call, and what its reports mean.
 
-use super::{Output, Switchboard, log};
+use super::{Heard, Output, Switchboard, log};
 use crate::call::phase::{Cause, Phase};
 use crate::call::{Call, CallKey, Challenger, Link, Watch, WatchKind};
 use crate::id::StreamId;
@@ -19,6 +19,7 @@ impl Switchboard {
             StreamReport::Started(start) => return self.started(id, start, out),
             StreamReport::Ended { how, counts } => {
                 let accepted = stream.accepted;
+                self.listening(id, true, out);
                 self.streams.remove(id);
                 if let Some(key) = key {
                     self.socket_gone(id, key, accepted.then_some(counts), &how, out);
@@ -29,6 +30,7 @@ impl Switchboard {
             StreamReport::Trouble(trouble, counts) => self.trouble(id, key, trouble, counts, out),
             StreamReport::CallerSilent(counts) => self.caller_silent(id, key, counts, out),
             StreamReport::Stopped(counts) => self.stopped(id, key, counts, out),
+            StreamReport::Spoken { sequence, utterance } => return self.spoken(id, sequence, *utterance, out),
         }
         if let Some(key) = key {
             self.index(key);
@@ -88,6 +90,7 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         if let Some(stream) = self.streams.get_mut(id) {
             stream.accepted = true;
+            stream.heard = Some(Heard { call: start.call, stream: start.stream, since: self.now.unix });
         }
         call.step(Cause::Start);
         call.link = Some(Link { id, stream: start.stream, heard: false });
@@ -111,6 +114,7 @@ impl Switchboard {
         fact.stream_started_at = Some(self.now.unix);
         self.write(fact, out);
         self.note(start.call, "start", start.stream, out);
+        self.listening(id, false, out);
     }
 
     /// The stream says whether it is heard: to another socket that claims its call (S8), or after its time (W11).

@@ -161,6 +161,12 @@ impl Switchboard {
     pub(super) fn stored(&mut self, finished: Finished, out: &mut Vec<Output>) {
         let key = match finished {
             Finished::Nothing => return,
+            Finished::Recordings => {
+                self.rounds.recordings = self.now.mono;
+                return;
+            }
+            Finished::Text(job, taken) => return self.text_stored(job, taken, out),
+            Finished::Round(round, answer) => return self.round_over(&round, answer, out),
             Finished::Row(key) => {
                 self.answer_waiting(key, out);
                 self.close_finished(key, out);

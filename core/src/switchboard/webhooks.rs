@@ -122,7 +122,7 @@ impl Switchboard {
         fact.status = Some(fact.status.unwrap_or(CallStatus::Ringing));
         (fact.source, fact.from, fact.to) = (source, text("From"), text("To"));
         fact.direction = text("Direction");
-        fact.transcript_status = Some("disabled".to_owned());
+        fact.transcript = Some(self.transcript_start());
         let event = EventFact { call: sid, at: self.now.unix, event: "incoming_call", detail: String::new() };
         let facts = vec![Fact::Call(Box::new(fact)), Fact::Event(event)];
         if question == Question::AfterError {
@@ -190,7 +190,8 @@ impl Switchboard {
     fn handle_recording(&mut self, id: RequestId, key: CallKey, form: &Form, out: &mut Vec<Output>) {
         let recording = form.get("RecordingSid").and_then(|sid| sid.parse::<RecordingSid>().ok());
         let seconds: Option<u64> = form.get("RecordingDuration").and_then(|seconds| seconds.parse().ok());
-        self.recording_seen(key, recording, RecordingState::InProgress, seconds, out);
+        // It has ended, however long it was: its row says so by a length.
+        self.recording_seen(key, recording, RecordingState::InProgress, seconds.or(Some(0)), out);
         let hung_up = form.get("Digits") == Some("hangup");
         let goes_on = !hung_up
             && form.get("Digits").is_none_or(str::is_empty)
@@ -240,7 +241,9 @@ impl Switchboard {
         call.recording.seen = true;
         (call.watch, call.look_up) = (None, None);
         if let Some(recording) = recording {
-            let fact = RecordingFact { recording, call: sid, at: self.now.unix, state, duration_seconds };
+            let node = self.settings.node.clone();
+            let at = self.now.unix;
+            let fact = RecordingFact { recording, call: sid, at, state, duration_seconds, node, job: None };
             self.database.add(Fact::Recording(fact), out);
         }
         self.note(sid, "recording", state.as_str(), out);

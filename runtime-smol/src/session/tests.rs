@@ -32,7 +32,7 @@ impl Line {
         let (commands, receiver) = bounded(limits::COMMANDS_PER_STREAM_MAX);
         let (sender, reports) = bounded(inbox);
         let clock = Clock::start();
-        let settings = StreamSettings { media_timeout, end_silence: None, trace_frames: false };
+        let settings = StreamSettings { media_timeout, end_silence: None, listen: false, trace_frames: false };
         let machine = Box::new(MediaStream::new(clock.mono(), "1.0", settings));
         let id = Slab::new(1).insert(StreamKind).expect("room");
         let session = Session::new(id, machine, receiver, sender.clone(), clock, Spawner::new(&executor));

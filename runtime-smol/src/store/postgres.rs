@@ -4,14 +4,14 @@ use super::{migration_error, store_error};
 use callwarden_core::limits::{CONNECTION_WAIT, POSTGRES_CONNECTIONS_MAX, STORE_TIME};
 use callwarden_core::secret::Secret;
 use callwarden_core::store::StoreError;
-use callwarden_core::store::sql::{Dialect, Parameter, Statement, postgres_settings};
+use callwarden_core::store::sql::{Column, Dialect, Outcome, Parameter, Statement, postgres_settings};
 use core::time::Duration;
 use smol::Timer;
 use smol::lock::Mutex;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
 /// A pool of connections, and how to make one by hand.
 #[derive(Debug)]
@@ -65,21 +65,24 @@ impl Postgres {
         PgConnection::connect_with(&self.options).await?.close().await
     }
 
-    /// Runs the statements in one transaction; the number of rows they changed.
-    pub(super) async fn execute(&self, statements: Vec<Statement>) -> Result<u64, sqlx::Error> {
+    /// Runs the statements in one transaction, and says what they came to.
+    pub(super) async fn execute(&self, statements: Vec<Statement>) -> Result<Outcome, sqlx::Error> {
         let mut connection = self.connection().await?;
+        let mut outcome = Outcome::default();
         // A single statement is its own transaction, which saves two round trips.
         let statements = match <[Statement; 1]>::try_from(statements) {
-            Ok([statement]) => return Ok(query(statement).execute(&mut *connection).await?.rows_affected()),
+            Ok([statement]) => {
+                run(statement, &mut connection, &mut outcome).await?;
+                return Ok(outcome);
+            }
             Err(statements) => statements,
         };
         let mut transaction = connection.begin().await?;
-        let mut rows_affected = 0;
         for statement in statements {
-            rows_affected += query(statement).execute(&mut *transaction).await?.rows_affected();
+            run(statement, &mut transaction, &mut outcome).await?;
         }
         transaction.commit().await?;
-        Ok(rows_affected)
+        Ok(outcome)
     }
 
     async fn connection(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
@@ -95,6 +98,27 @@ impl Postgres {
         drop(asking);
         smol::future::pending().await
     }
+}
+
+/// Runs one statement and adds what it came to.
+async fn run(statement: Statement, connection: &mut PgConnection, outcome: &mut Outcome) -> Result<(), sqlx::Error> {
+    let columns = statement.columns;
+    if columns.is_empty() {
+        outcome.rows_affected += query(statement).execute(connection).await?.rows_affected();
+        return Ok(());
+    }
+    for row in query(statement).fetch_all(connection).await? {
+        outcome.rows.push(values(&row, columns)?);
+    }
+    Ok(())
+}
+
+fn values(row: &PgRow, columns: &[Column]) -> Result<Vec<Parameter>, sqlx::Error> {
+    let value = |(place, column): (usize, &Column)| match column {
+        Column::Text => row.try_get(place).map(Parameter::Text),
+        Column::Integer => row.try_get(place).map(Parameter::Integer),
+    };
+    columns.iter().enumerate().map(value).collect()
 }
 
 fn query(statement: Statement) -> Query<'static, sqlx::Postgres, PgArguments> {

@@ -3,12 +3,13 @@
 use super::{causes, migration_error};
 use callwarden_core::limits::{LOCK_TIME, STORE_TIME};
 use callwarden_core::store::StoreError;
-use callwarden_core::store::sql::{Dialect, Parameter, Statement};
+use callwarden_core::store::sql::{Column, Dialect, Outcome, Parameter, Statement};
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use std::path::{Path, PathBuf};
 
 /// One connection to a file. A second one would only wait for the first: SQLite has one writer at a time.
@@ -58,17 +59,42 @@ impl Sqlite {
             .map_err(|error| migration_error(Dialect::Sqlite, &self.place, &error))
     }
 
-    /// Runs the statements in one transaction; the number of rows they changed.
-    pub(super) async fn execute(&self, statements: Vec<Statement>) -> Result<u64, sqlx::Error> {
+    /// Runs the statements in one transaction, and says what they came to.
+    pub(super) async fn execute(&self, statements: Vec<Statement>) -> Result<Outcome, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
+        let mut outcome = Outcome::default();
         let mut transaction = connection.begin().await?;
-        let mut rows_affected = 0;
         for statement in statements {
-            rows_affected += query(statement).execute(&mut *transaction).await?.rows_affected();
+            run(statement, &mut transaction, &mut outcome).await?;
         }
         transaction.commit().await?;
-        Ok(rows_affected)
+        Ok(outcome)
     }
+}
+
+/// Runs one statement and adds what it came to.
+async fn run(
+    statement: Statement,
+    connection: &mut SqliteConnection,
+    outcome: &mut Outcome,
+) -> Result<(), sqlx::Error> {
+    let columns = statement.columns;
+    if columns.is_empty() {
+        outcome.rows_affected += query(statement).execute(connection).await?.rows_affected();
+        return Ok(());
+    }
+    for row in query(statement).fetch_all(connection).await? {
+        outcome.rows.push(values(&row, columns)?);
+    }
+    Ok(())
+}
+
+fn values(row: &SqliteRow, columns: &[Column]) -> Result<Vec<Parameter>, sqlx::Error> {
+    let value = |(place, column): (usize, &Column)| match column {
+        Column::Text => row.try_get(place).map(Parameter::Text),
+        Column::Integer => row.try_get(place).map(Parameter::Integer),
+    };
+    columns.iter().enumerate().map(value).collect()
 }
 
 fn query(statement: Statement) -> Query<'static, sqlx::Sqlite, SqliteArguments> {

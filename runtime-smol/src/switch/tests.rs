@@ -21,15 +21,18 @@ fn bench() -> Bench {
     let config = Config::from_pairs([]).expect("the defaults");
     let executor = Arc::new(Executor::new());
     let (sender, inbox) = bounded(limits::INBOX_MAX);
+    let prompts = crate::prompts::read(&config).expect("no files");
+    let settings = crate::serve::settings(&config, prompts).expect("random bytes");
+    let data_dir = std::env::temp_dir().join(format!("callwarden-switch-{}", settings.node));
     let hands = Hands {
         clock: Clock::start(),
         spawner: Spawner::new(&executor),
         client: Client::new(ClientSettings::default()),
         store: Arc::new(Store::new(&config.database).expect("a store")),
+        disk: Disk::new(&data_dir, &settings.node).expect("a directory"),
         inbox: sender,
     };
-    let prompts = crate::prompts::read(&config).expect("no files");
-    let settings = crate::serve::settings(&config, prompts).expect("random bytes");
+    std::fs::remove_dir_all(&data_dir).expect("nothing is written");
     let mut out = Vec::new();
     let board = Switchboard::new(hands.clock.now(), settings, &mut out);
     let (waiting, streams) = (BTreeMap::new(), BTreeMap::new());
@@ -85,7 +88,8 @@ fn an_upgrade_for_a_client_that_is_gone_reports_its_end() {
     let id = Slab::new(1).insert(StreamKind).expect("room");
     let (reply, _) = bounded(1);
     bench.switch.waiting.insert(request, reply);
-    let settings = StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, trace_frames: false };
+    let settings =
+        StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, listen: false, trace_frames: false };
     let machine = Box::new(MediaStream::new(bench.switch.hands.clock.mono(), "1.0", settings));
     bench.switch.upgrade(request, id, machine);
     let end = bench.inbox.try_recv().expect("a report");

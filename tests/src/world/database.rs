@@ -2,6 +2,7 @@
 //!
 //! It keeps facts as they came instead of merging them: what the merges yield is tested on the real databases.
 
+use super::rows::Rows;
 use callwarden_core::limits;
 use callwarden_core::sid::CallSid;
 use callwarden_core::store::{
@@ -40,6 +41,8 @@ pub struct SimulatedDatabase {
     pub events: Vec<EventFact>,
     /// Every fact about a recording.
     pub recordings: Vec<RecordingFact>,
+    /// What the facts about speech come to.
+    pub rows: Rows,
     /// How many claims were asked for.
     pub claims_asked: usize,
     /// Held claims: by whom, until when.
@@ -56,6 +59,7 @@ impl Default for SimulatedDatabase {
             call_facts: Vec::new(),
             events: Vec::new(),
             recordings: Vec::new(),
+            rows: Rows::default(),
             claims_asked: 0,
             claims: BTreeMap::new(),
             commands: 0,
@@ -97,10 +101,12 @@ impl SimulatedDatabase {
             StoreCommand::Open => {}
             StoreCommand::Facts(facts) => {
                 for fact in facts {
+                    self.rows.take(fact);
                     match fact {
                         Fact::Call(fact) => self.call_facts.push((now.mono, (**fact).clone())),
                         Fact::Event(fact) => self.events.push(fact.clone()),
                         Fact::Recording(fact) => self.recordings.push(fact.clone()),
+                        Fact::Segment(_) => {}
                     }
                 }
             }
@@ -121,6 +127,12 @@ impl SimulatedDatabase {
             StoreCommand::Release { call, .. } => {
                 self.claims.remove(call);
             }
+            StoreCommand::TakeRecordings { node, limit } => {
+                return StoreAnswer::Recordings(self.rows.take_recordings(now, node, *limit));
+            }
+            StoreCommand::TakeOverdue => return StoreAnswer::Overdue(self.rows.take_overdue(now)),
+            StoreCommand::Inherit { node } => return StoreAnswer::Segments(self.rows.inherit(node)),
+            StoreCommand::FindStale => return StoreAnswer::Segments(self.rows.stale(now)),
         }
         StoreAnswer::Done
     }

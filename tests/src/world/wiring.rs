@@ -32,6 +32,13 @@ impl World {
                     self.input(Input::Fetched { id, result });
                 }
             }
+            InTransit::Transcribe(id, request) => self.openai_is_asked(id, &request),
+            InTransit::Filed(id, result) => {
+                self.input(Input::Disk { id, result: result.clone() });
+                if self.nuisance {
+                    self.input(Input::Disk { id, result });
+                }
+            }
             InTransit::Update(id, request, fault) => self.twilio_is_asked(id, &request, fault),
             InTransit::ToStream(id, text) => {
                 self.with_socket(id, |machine, now, out| machine.text(now, &text, out));
@@ -130,6 +137,13 @@ impl World {
                     if let Some((delay, result)) = self.database.run(self.now, &command, timeout) {
                         self.send(delay, InTransit::Stored(id, result));
                     }
+                }
+                Output::Disk { id, command } => {
+                    let result = self.disk.run(command);
+                    self.send(Duration::from_millis(1), InTransit::Filed(id, result));
+                }
+                Output::Fetch { id, request } if request.url.ends_with("/audio/transcriptions") => {
+                    self.send(LATENCY, InTransit::Transcribe(id, Box::new(request)));
                 }
                 Output::Fetch { id, request } => {
                     self.rest_log.push((self.now.mono, request.method, request.url.clone()));
@@ -237,7 +251,8 @@ impl World {
 
     fn twilio_is_asked(&mut self, id: FetchId, request: &FetchRequest, fault: RestFault) {
         let named = callwarden_core::far_end::rest_call(&request.url);
-        let call = named.and_then(|(_, sid)| self.calls.iter().position(|far| far.line().call == sid));
+        let of_recording = || self.calls.iter().position(|far| far.answers(&request.url));
+        let call = named.map_or_else(of_recording, |(_, sid)| self.calls.iter().position(|far| far.line().call == sid));
         let mut out = Vec::new();
         let answer = match call {
             Some(call) if fault.is_applied() => Some(self.calls[call].rest(self.now, request, &mut out)),

@@ -129,7 +129,7 @@ fn the_laws_mean_the_values_of_g711() {
 fn a_short_recording_is_one_piece_of_the_file_itself() {
     let file = pcm(8_000, 1, &tone(8_000, SECOND));
     let pieces: Vec<Piece> = Recording::read(&file).expect("a recording").pieces().collect();
-    let [Piece { from: Duration::ZERO, to: SECOND, samples, near_silent: false }] = &pieces[..] else {
+    let [Piece { from: Duration::ZERO, to: SECOND, samples, near_silent: false, silent: false }] = &pieces[..] else {
         panic!("{} pieces", pieces.len())
     };
     assert_eq!(samples.as_ptr(), file[44..].as_ptr());

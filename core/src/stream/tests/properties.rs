@@ -103,10 +103,12 @@ fn all_settings() -> impl Strategy<Value = StreamSettings> {
         prop::sample::select(vec![100_u64, 4_000, 6_000, 60_000]),
         prop::option::of(Just(Duration::from_secs(4))),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(timeout, end_silence, trace_frames)| StreamSettings {
+        .prop_map(|(timeout, end_silence, listen, trace_frames)| StreamSettings {
             media_timeout: Duration::from_millis(timeout),
             end_silence,
+            listen,
             trace_frames,
         })
 }
@@ -129,6 +131,7 @@ struct Conversation {
     stream: Option<StreamSid>,
     accepted: bool,
     marks: u32,
+    spoken: u32,
     stopped: bool,
     closed: bool,
     ended: bool,
@@ -160,6 +163,12 @@ impl Conversation {
             StreamOutput::Report(StreamReport::Stopped(_)) => {
                 prop_assert!(!self.stopped && self.stream.is_some(), "a second stop");
                 self.stopped = true;
+            }
+            StreamOutput::Report(StreamReport::Spoken { sequence, utterance }) => {
+                prop_assert!(self.accepted && !self.stopped, "speech of a stream that is not live");
+                self.spoken += 1;
+                prop_assert_eq!(*sequence, self.spoken);
+                prop_assert!(utterance.from < utterance.to && !utterance.audio.is_empty());
             }
             StreamOutput::Report(
                 StreamReport::Heard(_) | StreamReport::Trouble(..) | StreamReport::CallerSilent(_),

@@ -36,6 +36,7 @@ fn ask(board: &mut Switchboard, seconds: u64, target: &str) -> Response {
         Output::Upgrade { .. }
         | Output::Fetch { .. }
         | Output::Store { .. }
+        | Output::Disk { .. }
         | Output::Command { .. }
         | Output::Log(_) => None,
     });

@@ -44,6 +44,7 @@ async fn send(service: &OpenAiService, file: &[u8], patience: Duration) -> Resul
         body: [fields.as_bytes(), file, b"\r\n--b--\r\n"].concat().into(),
         timeout: patience,
         response_bytes_max: 16 * 1024 * 1024,
+        public_only: false,
     };
     super::http::exchange(&service.address.to_string(), request).await
 }

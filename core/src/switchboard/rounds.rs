@@ -1,0 +1,105 @@
+//! What is asked of the database from time to time, so that nothing waits for ever: recordings to be transcribed, calls
+//! that lack something (T8), segments that everybody forgot, rows of processes that are gone.
+
+use super::speech::FileWork;
+use super::{Output, Switchboard};
+use crate::disk::DiskCommand;
+use crate::limits;
+use crate::store::{StoreAnswer, StoreCommand};
+use crate::time::Instant;
+
+/// When each round is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rounds {
+    pub(super) recordings: Instant,
+    overdue: Instant,
+    stale: Instant,
+    adopt: Instant,
+    /// One round at a time.
+    pub(super) under_way: bool,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    Recordings,
+    Overdue,
+    Stale,
+    Inherit(String),
+}
+
+impl Rounds {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { recordings: now, overdue: now, stale: now, adopt: now, under_way: false }
+    }
+}
+
+impl Switchboard {
+    /// Begins the round that is due, if one is.
+    pub(super) fn flush_rounds(&mut self, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        if self.rounds.adopt <= now {
+            self.rounds.adopt = now + limits::ADOPT_TIME;
+            self.file(FileWork::Adopt, DiskCommand::Adopt, out);
+        }
+        if self.rounds.under_way || self.draining.is_some() || !self.database.is_up() {
+            return;
+        }
+        if let Some((round, command)) = self.round_due() {
+            self.rounds.under_way = self.database.ask(round, command, out);
+        }
+    }
+
+    fn round_due(&mut self) -> Option<(Round, StoreCommand)> {
+        let now = self.now.mono;
+        if let Some(node) = self.inherit.front().cloned() {
+            return Some((Round::Inherit(node.clone()), StoreCommand::Inherit { node }));
+        }
+        if self.rounds.recordings <= now {
+            self.rounds.recordings = now + limits::RECORDINGS_ROUND;
+            if let Some(command) = self.take_recordings() {
+                return Some((Round::Recordings, command));
+            }
+        }
+        if self.rounds.overdue <= now {
+            self.rounds.overdue = now + limits::OVERDUE_ROUND;
+            return Some((Round::Overdue, StoreCommand::TakeOverdue));
+        }
+        if self.rounds.stale <= now {
+            self.rounds.stale = now + limits::STALE_ROUND;
+            return Some((Round::Stale, StoreCommand::FindStale));
+        }
+        None
+    }
+
+    /// When the next round wants to begin.
+    pub(super) fn next_round(&self) -> Instant {
+        let Rounds { recordings, overdue, stale, adopt, under_way } = self.rounds;
+        let waits = under_way || self.draining.is_some() || !self.database.is_up();
+        if waits { adopt } else { adopt.min(recordings).min(overdue).min(stale) }
+    }
+
+    /// A round is over. One that was not answered comes again in its time.
+    pub(super) fn round_over(&mut self, round: &Round, answer: Option<StoreAnswer>, out: &mut Vec<Output>) {
+        self.rounds.under_way = false;
+        match (round, answer) {
+            (Round::Recordings, Some(StoreAnswer::Recordings(taken))) => {
+                if !taken.is_empty() {
+                    // There may be more.
+                    self.rounds.recordings = self.now.mono;
+                }
+                self.took_recordings(taken, out);
+            }
+            (Round::Overdue, Some(StoreAnswer::Overdue(calls))) => self.took_overdue(calls, out),
+            (Round::Stale, Some(StoreAnswer::Segments(segments))) => {
+                self.stale(segments, out);
+                self.drop_what_is_too_old(out);
+            }
+            (Round::Inherit(node), Some(StoreAnswer::Segments(segments))) => {
+                self.inherit.pop_front();
+                self.inherited(node, segments, out);
+            }
+            (Round::Recordings | Round::Overdue | Round::Stale | Round::Inherit(_), _) => {}
+        }
+    }
+}
