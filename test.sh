@@ -74,7 +74,8 @@ dependencies() {
 speech_engine() {
   local status=0
   if ! python3 -c 'import ensurepip' 2>/dev/null && command -v apt-get >/dev/null; then
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv || true
+    { as_root apt-get update &&
+      as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv; } || true
   fi
   tests/engine/install.sh target/speech-engine || status=$?
   case $status in
