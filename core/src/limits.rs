@@ -384,7 +384,7 @@ pub const AUDIO_AGE_MAX: Duration = Duration::from_secs(72 * 60 * 60);
 /// or that process is gone for good: it has failed.
 pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Segments read back from the database at a time.
-pub const SEGMENTS_FOUND_MAX: u64 = 1_024;
+pub const SEGMENTS_FOUND_MAX: u64 = 16;
 /// Stretches of speech that wait to be transcribed and stored: four hours of one utterance a second. More are said to
 /// have failed.
 pub const SPEECH_JOBS_MAX: usize = 16 * 1024;
@@ -422,3 +422,8 @@ pub const TIMESTAMP_AHEAD_MAX: Duration = Duration::from_secs(10);
 pub const FRAMES_LATE_MAX: u64 = 500;
 /// A recording that Twilio has not ready, or does not know of, this long after it was first heard of is none.
 pub const RECORDING_READY_TIME: Duration = Duration::from_secs(60 * 60);
+/// Files of processes that are gone that become jobs in one turn, and files that are removed in one; the rest has its
+/// turn at once, after whatever else is due.
+pub const FILES_PER_TURN_MAX: usize = 16;
+/// The wait before more rows of a process that is gone are read: until the first ones are written.
+pub const INHERIT_WAIT: Duration = Duration::from_millis(250);

@@ -83,6 +83,10 @@ pub struct Switchboard {
     speech_on_disk: u64,
     /// Whether the disk failed the last time it was used for speech.
     disk_fails: bool,
+    /// Files of processes that are gone, to become jobs, and their lengths.
+    adoptees: VecDeque<(String, u64)>,
+    /// Files of ours that are of no more use.
+    useless: VecDeque<String>,
     /// Processes that are gone and whose rows are to be looked through.
     inherit: VecDeque<String>,
     recordings: Recordings,
@@ -163,11 +167,16 @@ impl Switchboard {
             files: Slab::new(limits::FILE_COMMANDS_MAX),
             database: Database::open(now.mono, out),
             openai: Service::new(transcription.is_some()),
+            speech: match transcription {
+                Some(_) => Queue::new(),
+                None => Queue::shut_for_good("OPENAI_API_KEY is not set"),
+            },
             transcription,
-            speech: Queue::new(),
             speech_in_memory: 0,
             speech_on_disk: 0,
             disk_fails: false,
+            adoptees: VecDeque::new(),
+            useless: VecDeque::new(),
             inherit: VecDeque::new(),
             recordings: Recordings::new(),
             rounds: Rounds::new(now.mono),
@@ -212,6 +221,7 @@ impl Switchboard {
 
     /// Sends what can be sent now: speech, rounds, and the facts of everything that came before.
     fn flush(&mut self, out: &mut Vec<Output>) {
+        self.flush_files(out);
         self.flush_speech(out);
         self.flush_rounds(out);
         self.database.flush(self.now.mono, out);
@@ -235,7 +245,7 @@ impl Switchboard {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let speech = self.speech.next_timeout().filter(|_| self.transcription.is_some());
+        let speech = if self.has_files() { Some(self.now.mono) } else { self.speech.next_timeout() };
         call.into_iter().chain(self.database.next_timeout()).chain(speech).chain([self.next_round()]).min()
     }
 

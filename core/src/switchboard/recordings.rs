@@ -4,6 +4,7 @@
 //! the row goes back to the others. So it does not matter which webhook told of a recording first, how often, or to whom,
 //! and one recording gives one transcript.
 
+use super::speech::Gate;
 use super::{Fetch, Output, Switchboard, log};
 use crate::audio::{Encoding, Format, Kind, NotARecording, Piece, Recording, wav};
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
@@ -15,6 +16,7 @@ use crate::sid::RecordingSid;
 use crate::store::{
     Fact, Job, JobState, Origin, RecordingFact, RecordingState, SegmentKey, StoreCommand, TakenRecording,
 };
+use crate::time::Instant;
 use crate::transcription::{self, Clip};
 use bytes::Bytes;
 use core::num::NonZeroU16;
@@ -29,17 +31,36 @@ pub(super) type WorkKey = Key<Work>;
 pub(super) struct Recordings {
     pub(super) works: Slab<Work>,
     known: BTreeSet<RecordingSid>,
+    /// When one that was given back is to be tried again.
+    retry: Option<Instant>,
+}
+
+/// Why a recording is tried again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Later {
+    /// Twilio has it not ready yet, which is normal.
+    NotReady,
+    /// Something is in trouble that will pass.
+    Outage,
+    /// A person has to act; until then it has failed.
+    Blocked,
 }
 
 impl Recordings {
     pub(super) fn new() -> Self {
         let capacity = usize::try_from(limits::RECORDINGS_TAKEN_MAX).unwrap_or(usize::MAX);
-        Self { works: Slab::new(capacity), known: BTreeSet::new() }
+        Self { works: Slab::new(capacity), known: BTreeSet::new(), retry: None }
     }
 
     /// How many more may be taken.
     pub(super) fn room(&self) -> u64 {
         limits::RECORDINGS_TAKEN_MAX.saturating_sub(self.works.len() as u64)
+    }
+
+    /// When the next one is to be tried again; those whose time has come are forgotten.
+    pub(super) fn next_retry(&mut self, now: Instant) -> Option<Instant> {
+        self.retry = self.retry.filter(|at| *at > now);
+        self.retry
     }
 
     fn remove(&mut self, key: WorkKey) -> Option<Work> {
@@ -146,12 +167,29 @@ impl Switchboard {
             }
             let work = Work { taken, token: 0, asked: Keeper::Twilio, parts: VecDeque::new(), chars: 0, failure: None };
             match self.recordings.works.insert(work) {
-                Ok(key) => self.download(key, out),
+                Ok(key) => self.begin(key, out),
                 // More than was asked for: its row is free again when its time is over.
                 Err(_) => {
                     self.recordings.known.remove(&recording);
                 }
             }
+        }
+    }
+
+    /// Fetches a recording, unless nobody could transcribe it now.
+    fn begin(&mut self, key: WorkKey, out: &mut Vec<Output>) {
+        let blocked = self.speech.blocked().map(|(cause, until)| (cause.to_owned(), until.since(self.now.mono)));
+        match blocked.filter(|_| !self.speech.may_begin(self.now.mono)) {
+            Some((cause, wait)) => {
+                self.recording_later(
+                    key,
+                    wait.clamp(limits::RECORDING_RETRY_MIN, limits::BLOCKED_RETRY),
+                    Later::Blocked,
+                    &cause,
+                    out,
+                );
+            }
+            None => self.download(key, out),
         }
     }
 
@@ -163,7 +201,7 @@ impl Switchboard {
         };
         let Some(authorization) = rest::authorization(twilio, work.token) else {
             let cause = "Twilio takes none of the tokens in TWILIO_AUTH_TOKEN for its recording";
-            return self.recording_later(key, limits::BLOCKED_RETRY, true, cause, out);
+            return self.recording_later(key, limits::BLOCKED_RETRY, Later::Blocked, cause, out);
         };
         let account = work.taken.account.unwrap_or(twilio.sid);
         let base = &self.settings.config.twilio_api_base;
@@ -174,7 +212,13 @@ impl Switchboard {
     fn ask_for_audio(&mut self, key: WorkKey, request: FetchRequest, out: &mut Vec<Output>) {
         match self.fetches.insert(Fetch::Recording(key)) {
             Ok(id) => out.push(Output::Fetch { id, request }),
-            Err(_) => self.recording_later(key, limits::RECORDING_RETRY_MIN, false, "too many requests under way", out),
+            Err(_) => self.recording_later(
+                key,
+                limits::RECORDING_RETRY_MIN,
+                Later::Outage,
+                "too many requests under way",
+                out,
+            ),
         }
     }
 
@@ -202,11 +246,13 @@ impl Switchboard {
             DownloadOutcome::NotYet if work.taken.created_at + limits::RECORDING_READY_TIME <= now => {
                 self.recording_failed(key, &detail, out);
             }
-            DownloadOutcome::NotYet => self.recording_later(key, wait, false, &detail, out),
+            DownloadOutcome::NotYet => self.recording_later(key, wait, Later::NotReady, &detail, out),
             DownloadOutcome::Outage { after } => {
-                self.recording_later(key, after.unwrap_or(wait), false, &detail, out);
+                self.recording_later(key, after.unwrap_or(wait), Later::Outage, &detail, out);
             }
-            DownloadOutcome::Forbidden => self.recording_later(key, limits::BLOCKED_RETRY, true, &detail, out),
+            DownloadOutcome::Forbidden => {
+                self.recording_later(key, limits::BLOCKED_RETRY, Later::Blocked, &detail, out)
+            }
             DownloadOutcome::Gone => self.recording_failed(key, &detail, out),
         }
     }
@@ -235,7 +281,7 @@ impl Switchboard {
         }
         if !self.piece(key, fact, part.near_silent, part.clip()) {
             let cause = "too much speech waits to be transcribed";
-            self.recording_later(key, limits::BLOCKED_RETRY, false, cause, out);
+            self.recording_later(key, limits::BLOCKED_RETRY, Later::Outage, cause, out);
         }
     }
 
@@ -280,7 +326,7 @@ impl Switchboard {
         &mut self,
         key: WorkKey,
         wait: Duration,
-        blocked: bool,
+        later: Later,
         cause: &str,
         out: &mut Vec<Output>,
     ) {
@@ -289,11 +335,18 @@ impl Switchboard {
         if work.taken.created_at + limits::AUDIO_AGE_MAX <= now {
             return self.recording_failed(key, &format!("tried for too long: {cause}"), out);
         }
-        let level = if blocked { Level::Error } else { Level::Info };
+        let level = match later {
+            Later::NotReady => Level::Debug,
+            Later::Outage => Level::Warn,
+            Later::Blocked => Level::Error,
+        };
         let line = LogLine::new(level, Event::TranscriptionFailed).call(work.taken.call).reason("recording_later");
         log(line.cause(cause).detail(work.taken.recording), out);
-        let state = if blocked || work.taken.failed { JobState::Failed } else { JobState::Waiting };
+        let state = if later == Later::Blocked || work.taken.failed { JobState::Failed } else { JobState::Waiting };
         let (attempts, error) = (work.taken.attempt, Some(cause.to_owned()));
+        // The database's clock decides, and may be a little behind.
+        let retry = self.now.mono + wait + limits::INHERIT_WAIT;
+        self.recordings.retry = Some(self.recordings.retry.map_or(retry, |at| at.min(retry)));
         self.give_back(key, Job { state, attempts, error, next_at: Some(now + wait) }, out);
     }
 
@@ -309,9 +362,15 @@ impl Switchboard {
         self.rounds.recordings = self.now.mono;
     }
 
-    /// What to ask the database for, if there is room for more.
+    /// What to ask the database for, if there is room for more. While the service is out, only what is needed to try
+    /// it; while it needs a person, all: their rows shall say so.
     pub(super) fn take_recordings(&self) -> Option<StoreCommand> {
-        let limit = if self.speech.may_take(self.now.mono) { self.recordings.room() } else { 0 };
+        let takes = self.speech.blocked().is_some() || self.speech.may_begin(self.now.mono);
+        let limit = match self.speech.gate {
+            _ if !takes => 0,
+            Gate::Open => self.recordings.room(),
+            Gate::Shut { blocked, .. } => self.recordings.room().min(if blocked { u64::MAX } else { 1 }),
+        };
         let node = self.settings.node.clone();
         (limit > 0 && self.transcription.is_some()).then_some(StoreCommand::TakeRecordings { node, limit })
     }

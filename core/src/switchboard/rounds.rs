@@ -14,6 +14,7 @@ pub(super) struct Rounds {
     pub(super) recordings: Instant,
     overdue: Instant,
     stale: Instant,
+    pub(super) inherit: Instant,
     adopt: Instant,
     /// One round at a time.
     pub(super) under_way: bool,
@@ -30,7 +31,7 @@ pub(super) enum Round {
 
 impl Rounds {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { recordings: now, overdue: now, stale: now, adopt: now, under_way: false }
+        Self { recordings: now, overdue: now, stale: now, inherit: now, adopt: now, under_way: false }
     }
 }
 
@@ -52,11 +53,13 @@ impl Switchboard {
 
     fn round_due(&mut self) -> Option<(Round, StoreCommand)> {
         let now = self.now.mono;
-        if let Some(node) = self.inherit.front().cloned() {
+        if let Some(node) = self.inherit.front().filter(|_| self.rounds.inherit <= now).cloned() {
+            self.rounds.inherit = now + limits::INHERIT_WAIT;
             return Some((Round::Inherit(node.clone()), StoreCommand::Inherit { node }));
         }
         if self.rounds.recordings <= now {
-            self.rounds.recordings = now + limits::RECORDINGS_ROUND;
+            let round = now + limits::RECORDINGS_ROUND;
+            self.rounds.recordings = self.recordings.next_retry(now).map_or(round, |retry| retry.min(round));
             if let Some(command) = self.take_recordings() {
                 return Some((Round::Recordings, command));
             }
@@ -74,9 +77,12 @@ impl Switchboard {
 
     /// When the next round wants to begin.
     pub(super) fn next_round(&self) -> Instant {
-        let Rounds { recordings, overdue, stale, adopt, under_way } = self.rounds;
-        let waits = under_way || self.draining.is_some() || !self.database.is_up();
-        if waits { adopt } else { adopt.min(recordings).min(overdue).min(stale) }
+        let Rounds { recordings, overdue, stale, inherit, adopt, under_way } = self.rounds;
+        if under_way || self.draining.is_some() || !self.database.is_up() {
+            return adopt;
+        }
+        let inherit = if self.inherit.is_empty() { adopt } else { inherit };
+        [recordings, overdue, stale, inherit].into_iter().fold(adopt, Instant::min)
     }
 
     /// A round is over. One that was not answered comes again in its time.
@@ -92,11 +98,15 @@ impl Switchboard {
             }
             (Round::Overdue, Some(StoreAnswer::Overdue(calls))) => self.took_overdue(calls, out),
             (Round::Stale, Some(StoreAnswer::Segments(segments))) => {
+                let more = segments.len() as u64 >= limits::SEGMENTS_FOUND_MAX;
                 self.stale(segments, out);
-                self.drop_what_is_too_old(out);
+                if self.drop_what_is_too_old(out) || more {
+                    self.rounds.stale = self.now.mono + limits::INHERIT_WAIT;
+                }
             }
             (Round::Inherit(node), Some(StoreAnswer::Segments(segments))) => {
                 self.inherit.pop_front();
+                self.rounds.inherit = self.now.mono;
                 self.inherited(node, segments, out);
             }
             (Round::Recordings | Round::Overdue | Round::Stale | Round::Inherit(_), _) => {}

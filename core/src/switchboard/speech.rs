@@ -15,10 +15,10 @@ mod files;
 mod queue;
 
 pub(super) use files::FileWork;
-pub(super) use queue::{JobKey, Queue};
+pub(super) use queue::{Gate, JobKey, Queue};
 
 use super::database::Taken;
-use super::recordings::{OwnedClip, WorkKey};
+use super::recordings::{Later, OwnedClip, WorkKey};
 use super::{Fetch, Output, Switchboard, log};
 use crate::disk::{Content, DiskCommand, UtteranceFile};
 use crate::fetch::{FetchError, FetchResponse};
@@ -31,7 +31,7 @@ use crate::store::{Fact, Job as Standing, JobState, Origin, SegmentFact, Segment
 use crate::time::UnixMillis;
 use crate::transcription::{self, Clip, Outcome};
 use core::time::Duration;
-use queue::{Gate, Job, Sound, Step};
+use queue::{Job, Kept, Sound, Step};
 
 impl Switchboard {
     /// What the transcript of a new call begins as.
@@ -98,10 +98,7 @@ impl Switchboard {
 
     /// Writes a job's row: where it stands, and behind a gate that needs a person, that it has failed so far.
     fn say_how_it_stands(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        let gate = match &self.speech.gate {
-            Gate::Shut { cause, blocked: true, .. } => Some(cause.clone()),
-            Gate::Shut { blocked: false, .. } | Gate::Open => None,
-        };
+        let gate = self.speech.blocked().map(|(cause, _)| cause.to_owned());
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let (Some(cause), Sound::Live { .. }) = (gate, &job.sound) {
             (job.fact.job.state, job.fact.job.error) = (JobState::Failed, Some(cause));
@@ -143,9 +140,8 @@ impl Switchboard {
     fn send(&mut self, key: JobKey, out: &mut Vec<Output>) {
         let now = self.now.mono;
         let Some(job) = self.speech.jobs.get(key) else { return };
-        let Some(service) = &self.transcription else {
-            return self.speech.step(key, Step::Waiting(now + limits::BLOCKED_RETRY));
-        };
+        // Without a service the gate is shut for good.
+        let Some(service) = &self.transcription else { return };
         let clip = match &job.sound {
             Sound::Live { audio, .. } => Clip::MuLaw(audio.as_deref().unwrap_or_default()),
             Sound::Piece { clip, .. } => clip.borrowed(),
@@ -244,7 +240,8 @@ impl Switchboard {
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Piece { work, .. } = job.sound {
             self.speech.remove(key);
-            return self.recording_later(work, wait, blocked, cause, out);
+            let later = if blocked { Later::Blocked } else { Later::Outage };
+            return self.recording_later(work, wait, later, cause, out);
         }
         let state = if blocked { JobState::Failed } else { job.fact.job.state };
         let attempts = job.fact.job.attempts.saturating_add(1);
@@ -263,9 +260,12 @@ impl Switchboard {
         self.speech_in_memory -= job.bytes_in_memory();
         let attempts = job.fact.job.attempts.saturating_add(1);
         let failed = Standing { state: JobState::Failed, attempts, error: Some(cause.to_owned()), next_at: None };
-        self.write_segment(job.fact, failed, out);
+        self.write_segment(SegmentFact { text: String::new(), ..job.fact }, failed, out);
         match job.sound {
-            Sound::Live { file, kept, .. } => self.remove_file(&file, kept, out),
+            Sound::Live { file, kept, .. } => {
+                let name = self.not_kept(&file, kept);
+                self.useless.extend(name);
+            }
             Sound::Piece { work, .. } => self.piece_over(work, Err(cause), out),
         }
     }
@@ -320,7 +320,7 @@ impl Switchboard {
     fn keep_text(&mut self, key: JobKey, out: &mut Vec<Output>) {
         self.speech.step(key, Step::Told);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
-        if let Sound::Live { file, kept: Some(Content::Audio), rewriting: rewriting @ false, .. } = &mut job.sound {
+        if let Sound::Live { file, kept: Some(Kept::Audio(_)), rewriting: rewriting @ false, .. } = &mut job.sound {
             *rewriting = true;
             let write = DiskCommand::Write {
                 name: file.name(Content::Text),

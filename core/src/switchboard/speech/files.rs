@@ -1,13 +1,12 @@
 //! The files of utterances: what the disk says, and what other processes left (T5).
 
 use super::super::{Output, Switchboard, log};
-use super::queue::{Job, JobKey, Sound, Step};
+use super::queue::{Job, JobKey, Kept, Sound, Step};
 use crate::disk::{Content, DiskAnswer, DiskCommand, DiskError, Orphan, UtteranceFile};
 use crate::id::DiskId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::store::{Job as Standing, JobState, WaitingSegment};
-use core::time::Duration;
 
 /// What a file command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ impl Switchboard {
         let failed = result.as_ref().err().map(|error| error.0.clone());
         self.disk_said(failed, out);
         match (work, result) {
-            (FileWork::Adopt, Ok(DiskAnswer::Adopted(orphans))) => self.adopted(orphans, out),
+            (FileWork::Adopt, Ok(DiskAnswer::Adopted(orphans))) => self.adopted(orphans),
             (FileWork::Adopt | FileWork::Remove, _) => {}
             (FileWork::Of(key), result) => self.job_filed(key, result, out),
             (FileWork::Text(key), result) => self.text_filed(key, result.is_ok(), out),
@@ -78,8 +77,9 @@ impl Switchboard {
         match (job.step, result) {
             (Step::Keeping, result) => {
                 if let (Sound::Live { kept, audio, .. }, Ok(_)) = (&mut job.sound, &result) {
-                    *kept = Some(Content::Audio);
-                    self.speech_on_disk += audio.as_ref().map_or(0, |audio| audio.len() as u64);
+                    let bytes = audio.as_ref().map_or(0, |audio| audio.len() as u64);
+                    *kept = Some(Kept::Audio(bytes));
+                    self.speech_on_disk += bytes;
                 }
                 self.speech.step(key, Step::Waiting(now));
                 self.flush_speech(out);
@@ -90,7 +90,7 @@ impl Switchboard {
                 }
             }
             (Step::Reading, Ok(DiskAnswer::Bytes(bytes))) => match &mut job.sound {
-                Sound::Live { kept: Some(Content::Text), .. } => {
+                Sound::Live { kept: Some(Kept::Text), .. } => {
                     job.fact.text = String::from_utf8_lossy(&bytes).into_owned();
                     job.fact.job = Standing::done(job.fact.job.attempts.saturating_add(1));
                     job.transcribed = true;
@@ -123,43 +123,36 @@ impl Switchboard {
         let step = job.step;
         let Sound::Live { file, kept, rewriting, .. } = &mut job.sound else { return };
         *rewriting = false;
-        let file = *file;
-        if written && *kept == Some(Content::Audio) {
-            *kept = Some(Content::Text);
-            self.speech_on_disk = self.speech_on_disk.saturating_sub(bytes_of(&file));
+        if let (true, Some(Kept::Audio(bytes))) = (written, *kept) {
+            self.speech_on_disk -= bytes;
+            *kept = Some(Kept::Text);
         }
-        let kept = *kept;
+        let (file, kept) = (*file, *kept);
         if step == Step::Leaving {
             self.leave(key, &file, kept, out);
         }
     }
 
     /// A job is done with: its file goes, and then the job.
-    pub(super) fn leave(&mut self, key: JobKey, file: &UtteranceFile, kept: Option<Content>, out: &mut Vec<Output>) {
-        let Some(content) = kept else {
-            self.speech.remove(key);
-            return;
-        };
-        if content == Content::Audio {
-            self.speech_on_disk = self.speech_on_disk.saturating_sub(bytes_of(file));
+    pub(super) fn leave(&mut self, key: JobKey, file: &UtteranceFile, kept: Option<Kept>, out: &mut Vec<Output>) {
+        match self.not_kept(file, kept) {
+            Some(name) => self.file(FileWork::Of(key), DiskCommand::Remove { name }, out),
+            None => drop(self.speech.remove(key)),
         }
-        self.file(FileWork::Of(key), DiskCommand::Remove { name: file.name(content) }, out);
     }
 
-    /// Removes the file of a job that was given up.
-    pub(super) fn remove_file(&mut self, file: &UtteranceFile, kept: Option<Content>, out: &mut Vec<Output>) {
-        if let Some(content) = kept {
-            if content == Content::Audio {
-                self.speech_on_disk = self.speech_on_disk.saturating_sub(bytes_of(file));
-            }
-            self.file(FileWork::Remove, DiskCommand::Remove { name: file.name(content) }, out);
+    /// A file is of no more use: its name, if there is one.
+    pub(super) fn not_kept(&mut self, file: &UtteranceFile, kept: Option<Kept>) -> Option<String> {
+        if let Some(Kept::Audio(bytes)) = kept {
+            self.speech_on_disk -= bytes;
         }
+        kept.map(|kept| file.name(kept.content()))
     }
 
     /// The oldest speech gives way when too much of it is kept.
     fn make_room_on_disk(&mut self, out: &mut Vec<Output>) {
         while self.speech_on_disk > limits::SPEECH_ON_DISK_MAX {
-            let kept = |job: &Job| matches!(job.sound, Sound::Live { kept: Some(Content::Audio), .. });
+            let kept = |job: &Job| matches!(job.sound, Sound::Live { kept: Some(Kept::Audio(_)), .. });
             let waiting = self.speech.waiting().filter_map(|key| self.speech.jobs.get(key).map(|job| (key, job)));
             let oldest = waiting.filter(|(_, job)| kept(job)).min_by_key(|(_, job)| job.fact.started_at);
             let Some(key) = oldest.map(|(key, _)| key) else { return };
@@ -168,55 +161,71 @@ impl Switchboard {
     }
 
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
-    fn adopted(&mut self, orphans: Vec<Orphan>, out: &mut Vec<Output>) {
+    fn adopted(&mut self, orphans: Vec<Orphan>) {
         for Orphan { node, files } in orphans {
-            for (name, bytes) in files {
-                self.adopt(&name, bytes, out);
-            }
+            self.adoptees.extend(files);
             if !self.inherit.contains(&node) {
                 self.inherit.push_back(node);
             }
         }
-        self.drop_what_is_too_old(out);
-        self.make_room_on_disk(out);
+    }
+
+    /// Makes jobs of files, some at a time, and removes what is of no more use; the rest has its turn at once.
+    pub(in crate::switchboard) fn flush_files(&mut self, out: &mut Vec<Output>) {
+        for _ in 0..limits::FILES_PER_TURN_MAX {
+            let Some((name, bytes)) = self.adoptees.pop_front() else { break };
+            self.adopt(&name, bytes, out);
+        }
+        for _ in 0..limits::FILES_PER_TURN_MAX {
+            let Some(name) = self.useless.pop_front() else { break };
+            self.file(FileWork::Remove, DiskCommand::Remove { name }, out);
+        }
+    }
+
+    /// Whether [`Self::flush_files`] has more to do.
+    pub(in crate::switchboard) fn has_files(&self) -> bool {
+        !self.adoptees.is_empty() || !self.useless.is_empty()
     }
 
     fn adopt(&mut self, name: &str, bytes: u64, out: &mut Vec<Output>) {
         // A file that is none of ours is somebody's, and left alone.
         let Some((file, content)) = UtteranceFile::parse(name) else { return };
         let fact = self.segment(file.key(), file.started_at, file.from, file.to);
-        let step = match content {
-            Content::Audio => Step::Waiting(self.now.mono),
-            Content::Text => Step::Told,
+        let (kept, step) = match content {
+            Content::Audio => (Kept::Audio(bytes), Step::Waiting(self.now.mono)),
+            Content::Text => (Kept::Text, Step::Told),
         };
-        let sound = Sound::Live { file, kept: Some(content), audio: None, rewriting: false };
+        let sound = Sound::Live { file, kept: Some(kept), audio: None, rewriting: false };
         let near_silent = file.near_silent;
         match self.speech.add(Job { fact, near_silent, sound, transcribed: false, step }) {
             Ok(key) => {
-                if content == Content::Audio {
+                if let Kept::Audio(bytes) = kept {
                     self.speech_on_disk += bytes;
                 }
                 self.counters.utterances_adopted += 1;
                 self.say_how_it_stands(key, out);
+                self.make_room_on_disk(out);
             }
             // Both of its files are there, or one process left it to another: once is enough.
-            Err(job) if self.speech.knows(job.fact.key) => self.file(FileWork::Remove, remove(name), out),
+            Err(job) if self.speech.knows(job.fact.key) => self.useless.push_back(name.to_owned()),
             Err(_) => {}
         }
     }
 
-    /// Gives up what has been kept for too long (T5).
-    pub(in crate::switchboard) fn drop_what_is_too_old(&mut self, out: &mut Vec<Output>) {
+    /// Gives up some of what has been kept for too long (T5). Whether there may be more.
+    pub(in crate::switchboard) fn drop_what_is_too_old(&mut self, out: &mut Vec<Output>) -> bool {
         let now = self.now.unix;
         let old = |job: &Job| job.fact.started_at + limits::AUDIO_AGE_MAX <= now;
         let waiting = self.speech.waiting().filter(|key| self.speech.jobs.get(*key).is_some_and(old));
-        for key in waiting.collect::<Vec<_>>() {
-            let last = self.speech.jobs.get(key).and_then(|job| job.fact.job.error.clone()).unwrap_or_default();
-            self.give_up_on(key, &format!("kept for too long: {last}"), out);
+        let some: Vec<JobKey> = waiting.take(limits::FILES_PER_TURN_MAX).collect();
+        for key in &some {
+            let last = self.speech.jobs.get(*key).and_then(|job| job.fact.job.error.clone()).unwrap_or_default();
+            self.give_up_on(*key, &format!("kept for too long: {last}"), out);
         }
+        some.len() == limits::FILES_PER_TURN_MAX
     }
 
-    /// The rows that wait for a process that is gone: those without a file are lost. `more` when there are others.
+    /// The rows that wait for a process that is gone: those without a file are lost.
     pub(in crate::switchboard) fn inherited(
         &mut self,
         node: &str,
@@ -233,7 +242,9 @@ impl Switchboard {
             self.segment_lost(segment, cause.to_owned(), out);
         }
         if more {
+            // Once these are written.
             self.inherit.push_back(node.to_owned());
+            self.rounds.inherit = self.now.mono + limits::INHERIT_WAIT;
         } else {
             self.file(FileWork::Remove, DiskCommand::Bury { node: node.to_owned() }, out);
         }
@@ -256,14 +267,4 @@ impl Switchboard {
         let failed = Standing { state: JobState::Failed, error: Some(cause), ..Standing::waiting() };
         self.write_segment(fact, failed, out);
     }
-}
-
-fn remove(name: &str) -> DiskCommand {
-    DiskCommand::Remove { name: name.to_owned() }
-}
-
-/// Bytes of an utterance's audio: eight for a millisecond.
-fn bytes_of(file: &UtteranceFile) -> u64 {
-    let length: Duration = file.to.saturating_sub(file.from);
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX).saturating_mul(8)
 }

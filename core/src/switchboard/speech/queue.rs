@@ -40,7 +40,7 @@ pub(in crate::switchboard) enum Sound {
         /// Names its file.
         file: UtteranceFile,
         /// What the file holds; `None` while there is none.
-        kept: Option<Content>,
+        kept: Option<Kept>,
         /// The mu-law bytes, while they are in memory.
         audio: Option<Bytes>,
         /// Its text is being written to its file.
@@ -53,6 +53,24 @@ pub(in crate::switchboard) enum Sound {
         /// The piece.
         clip: OwnedClip,
     },
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::switchboard) enum Kept {
+    /// The audio, of so many bytes.
+    Audio(u64),
+    /// The text.
+    Text,
+}
+
+impl Kept {
+    pub(in crate::switchboard) const fn content(self) -> Content {
+        match self {
+            Self::Audio(_) => Content::Audio,
+            Self::Text => Content::Text,
+        }
+    }
 }
 
 impl Job {
@@ -142,6 +160,13 @@ impl Queue {
         }
     }
 
+    /// A queue whose gate nothing opens: whatever comes to it has failed for this cause.
+    pub(in crate::switchboard) fn shut_for_good(cause: &str) -> Self {
+        let until = Instant::from_micros(u64::MAX);
+        let gate = Gate::Shut { cause: cause.to_owned(), blocked: true, until, tries: 0 };
+        Self { gate, ..Self::new() }
+    }
+
     /// Takes a job in.
     ///
     /// # Errors
@@ -214,8 +239,8 @@ impl Queue {
         (at <= now).then_some(key)
     }
 
-    /// Whether a recording may be begun: while the gate is shut only one, where nothing else can try the service.
-    pub(in crate::switchboard) fn may_take(&self, now: Instant) -> bool {
+    /// Whether a recording may be begun: while the gate is shut only where nothing else can try the service.
+    pub(in crate::switchboard) fn may_begin(&self, now: Instant) -> bool {
         match &self.gate {
             Gate::Open => true,
             Gate::Shut { until, .. } => *until <= now && self.under_way == 0 && self.due.is_empty(),
@@ -234,6 +259,14 @@ impl Queue {
             Gate::Open if self.under_way < limits::TRANSCRIPTIONS_MAX => Some(at),
             Gate::Shut { until, .. } if self.under_way == 0 => Some(at.max(*until)),
             Gate::Open | Gate::Shut { .. } => None,
+        }
+    }
+
+    /// Why everything that waits has failed so far, and until when: while a person has to act.
+    pub(in crate::switchboard) fn blocked(&self) -> Option<(&str, Instant)> {
+        match &self.gate {
+            Gate::Shut { cause, blocked: true, until, .. } => Some((cause, *until)),
+            Gate::Shut { blocked: false, .. } | Gate::Open => None,
         }
     }
 
