@@ -17,6 +17,7 @@
 //! looks at its timer, so frames that were waiting in the socket while the process was busy still count (W3).
 
 mod ear;
+mod hearing;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,6 @@ pub use report::{CloseCode, Counts, Ended, Start, StreamCommand, StreamOutput, S
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::sid::{CallSid, StreamSid};
-use crate::speech::Utterance;
 use crate::time::Instant;
 use crate::wire::{self, Message, Outbound, StartMessage};
 use core::time::Duration;
@@ -285,79 +285,6 @@ impl MediaStream {
         out.push(StreamOutput::Report(StreamReport::Trouble(trouble, self.counts)));
     }
 
-    fn media(
-        &mut self,
-        stream: Option<StreamSid>,
-        chunk: Option<u64>,
-        at: Option<Duration>,
-        payload: &str,
-        out: &mut Vec<StreamOutput>,
-    ) {
-        if !self.is_ours(stream) {
-            return;
-        }
-        let now = self.now;
-        self.counts.frames += 1;
-        self.counts.bytes += payload.len() as u64;
-        // Heard already, or too late to be put in its place. A number that is much lower begins a new count.
-        let late = self.heard_chunk.zip(chunk).is_some_and(|(heard, chunk)| {
-            heard.checked_sub(chunk).is_some_and(|behind| behind < limits::FRAMES_LATE_MAX)
-        });
-        self.heard_chunk = if late { self.heard_chunk } else { chunk.or(self.heard_chunk) };
-        if let (Some(last), Some(chunk)) = (self.last_chunk, chunk)
-            && last.checked_add(1) != Some(chunk)
-        {
-            self.counts.out_of_order += 1;
-        }
-        self.last_chunk = chunk.or(self.last_chunk);
-        if let Some(identity) = self.identity {
-            self.counts.heard_until = now.since(identity.started);
-        }
-        let speaks = !late && self.hear(payload, at, out);
-        if let Some(limit) = self.settings.end_silence {
-            let paused = !self.watch.is_heard_within(self.settings.media_timeout, now);
-            self.silence.frame(speaks, paused, limit, now);
-        }
-        self.watch.frame(now);
-        if self.settings.trace_frames || self.counts.frames == 1 {
-            self.log_frame(payload.len(), out);
-        }
-        if self.phase == Phase::Live {
-            self.heard(out);
-        }
-    }
-
-    /// Listens to a frame; whether the caller speaks.
-    fn hear(&mut self, payload: &str, at: Option<Duration>, out: &mut Vec<StreamOutput>) -> bool {
-        let limit = self.counts.heard_until + limits::TIMESTAMP_AHEAD_MAX;
-        let mut spoken = Vec::new();
-        let speaks = self.ear.hear(payload, at, limit, &mut spoken);
-        for utterance in spoken {
-            self.said(utterance, out);
-        }
-        speaks
-    }
-
-    /// The caller said something.
-    fn said(&mut self, utterance: Utterance, out: &mut Vec<StreamOutput>) {
-        self.spoken = self.spoken.saturating_add(1);
-        let report = StreamReport::Spoken { sequence: self.spoken, utterance: Box::new(utterance) };
-        if self.phase == Phase::Presented {
-            self.unaccepted.push(report);
-        } else {
-            out.push(StreamOutput::Report(report));
-        }
-    }
-
-    /// Nothing more is heard of the stream: the last word is an utterance too, even where it was cut off.
-    fn heard_out(&mut self, out: &mut Vec<StreamOutput>) {
-        if matches!(self.phase, Phase::Live | Phase::Released { .. })
-            && let Some(utterance) = self.ear.flush()
-        {
-            self.said(utterance, out);
-        }
-    }
-
     /// A frame of a live stream: the first one is news, and so is the first after trouble.
     fn heard(&mut self, out: &mut Vec<StreamOutput>) {
         if self.watch.heard() {
@@ -467,13 +394,6 @@ impl MediaStream {
         self.heard_out(out);
         self.phase = Phase::Closing;
         out.push(StreamOutput::Close(code));
-    }
-
-    fn log_frame(&self, len: usize, out: &mut Vec<StreamOutput>) {
-        let level = if self.counts.frames == 1 { Level::Info } else { Level::Trace };
-        let mut line = self.line(level, Event::WsFrame);
-        line.len = Some(len as u64);
-        out.push(StreamOutput::Log(Box::new(line)));
     }
 
     fn line(&self, level: Level, event: Event) -> LogLine {
