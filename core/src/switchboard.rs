@@ -51,9 +51,9 @@ use crate::transcription::Service as Transcription;
 use crate::twiml::PublicHost;
 use database::Database;
 use pages::{Counters, Service};
-use recordings::{Recordings, WorkKey};
+use recordings::Recordings;
 use rounds::Rounds;
-use speech::{FileWork, JobKey, Queue};
+use speech::{FileWork, JobKey, Queue, WorkKey};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The machine of a process.

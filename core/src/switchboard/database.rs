@@ -5,7 +5,6 @@
 //! tried until one is taken.
 
 use super::Output;
-use super::rounds::Round;
 use super::speech::JobKey;
 use crate::call::CallKey;
 use crate::id::{StoreId, StoreKind};
@@ -32,6 +31,15 @@ pub(super) enum Finished {
     Text(JobKey, Taken),
     /// A round is over; `None` when the database did not answer.
     Round(Round, Option<StoreAnswer>),
+}
+
+/// What is asked of the database from time to time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    Recordings,
+    Overdue,
+    Stale,
+    Inherit(String),
 }
 
 /// Whether the database took something.

@@ -4,11 +4,11 @@
 //! the row goes back to the others. So it does not matter which webhook told of a recording first, how often, or to whom,
 //! and one recording gives one transcript.
 
-use super::speech::Gate;
+use super::speech::{Gate, Later, OwnedClip, WorkKey, WorkKind};
 use super::{Fetch, Output, Switchboard, log};
 use crate::audio::{Encoding, Format, Kind, NotARecording, Piece, Recording, wav};
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
-use crate::key::{Key, Slab};
+use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::rest::{self, DownloadOutcome, Keeper};
@@ -17,33 +17,19 @@ use crate::store::{
     Fact, Job, JobState, Origin, RecordingFact, RecordingState, SegmentKey, StoreCommand, TakenRecording,
 };
 use crate::time::Instant;
-use crate::transcription::{self, Clip};
+use crate::transcription;
 use bytes::Bytes;
 use core::num::NonZeroU16;
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Names a recording that is worked on.
-pub(super) type WorkKey = Key<Work>;
-
 /// The recordings this process took.
 #[derive(Debug)]
 pub(super) struct Recordings {
-    pub(super) works: Slab<Work>,
+    pub(super) works: Slab<Work, WorkKind>,
     known: BTreeSet<RecordingSid>,
     /// When one that was given back is to be tried again.
     retry: Option<Instant>,
-}
-
-/// Why a recording is tried again later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Later {
-    /// Twilio has it not ready yet, which is normal.
-    NotReady,
-    /// Something is in trouble that will pass.
-    Outage,
-    /// A person has to act; until then it has failed.
-    Blocked,
 }
 
 impl Recordings {
@@ -100,24 +86,6 @@ struct Part {
 enum PartSound {
     File(Kind, Bytes),
     Samples(Format, Bytes),
-}
-
-/// Sound in the form it is sent in.
-#[derive(Debug)]
-pub(super) enum OwnedClip {
-    /// A file as it is.
-    File(Kind, Bytes),
-    /// 16-bit samples.
-    Samples(wav::Format, Bytes),
-}
-
-impl OwnedClip {
-    pub(super) fn borrowed(&self) -> Clip<'_> {
-        match self {
-            Self::File(kind, bytes) => Clip::File { kind: *kind, bytes },
-            Self::Samples(format, bytes) => Clip::Samples { format: *format, bytes },
-        }
-    }
 }
 
 /// What requests can take of a file: a WAV is cut up in its pauses where it is long. An MP3, which Twilio gives only to

@@ -1,6 +1,7 @@
 //! What is asked of the database from time to time, so that nothing waits for ever: recordings to be transcribed, calls
 //! that lack something (T8), segments that everybody forgot, rows of processes that are gone.
 
+use super::database::Round;
 use super::speech::FileWork;
 use super::{Output, Switchboard};
 use crate::disk::DiskCommand;
@@ -18,15 +19,6 @@ pub(super) struct Rounds {
     adopt: Instant,
     /// One round at a time.
     pub(super) under_way: bool,
-}
-
-/// What was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Round {
-    Recordings,
-    Overdue,
-    Stale,
-    Inherit(String),
 }
 
 impl Rounds {

@@ -15,10 +15,9 @@ mod files;
 mod queue;
 
 pub(super) use files::FileWork;
-pub(super) use queue::{Gate, JobKey, Queue};
+pub(super) use queue::{Gate, JobKey, Later, OwnedClip, Queue, WorkKey, WorkKind};
 
 use super::database::Taken;
-use super::recordings::{Later, OwnedClip, WorkKey};
 use super::{Fetch, Output, Switchboard, log};
 use crate::disk::{Content, DiskCommand, UtteranceFile};
 use crate::fetch::{FetchError, FetchResponse};

@@ -4,15 +4,22 @@
 //! request at a time tries it, after waits that grow, and whatever else comes waits behind the gate. The first success
 //! opens it for everything. So an outage costs a few requests however long it lasts, and ends without anybody's help.
 
+use crate::audio::{Kind, wav};
 use crate::disk::{Content, UtteranceFile};
 use crate::key::{Key, Slab};
 use crate::limits;
 use crate::store::{SegmentFact, SegmentKey};
 use crate::time::Instant;
+use crate::transcription::Clip;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::recordings::{OwnedClip, WorkKey};
+/// Marker of [`WorkKey`].
+#[derive(Debug)]
+pub(in crate::switchboard) struct WorkKind;
+
+/// Names a recording that is worked on.
+pub(in crate::switchboard) type WorkKey = Key<WorkKind>;
 
 /// Names a job of the queue.
 pub(in crate::switchboard) type JobKey = Key<Job>;
@@ -53,6 +60,24 @@ pub(in crate::switchboard) enum Sound {
         /// The piece.
         clip: OwnedClip,
     },
+}
+
+/// Sound in the form it is sent in.
+#[derive(Debug)]
+pub(in crate::switchboard) enum OwnedClip {
+    /// A file as it is.
+    File(Kind, Bytes),
+    /// 16-bit samples.
+    Samples(wav::Format, Bytes),
+}
+
+impl OwnedClip {
+    pub(in crate::switchboard) fn borrowed(&self) -> Clip<'_> {
+        match self {
+            Self::File(kind, bytes) => Clip::File { kind: *kind, bytes },
+            Self::Samples(format, bytes) => Clip::Samples { format: *format, bytes },
+        }
+    }
 }
 
 /// What a file holds.
@@ -114,6 +139,17 @@ pub(in crate::switchboard) enum Step {
     Storing,
     /// Its file is being removed.
     Leaving,
+}
+
+/// Why a recording is tried again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::switchboard) enum Later {
+    /// Twilio has it not ready yet, which is normal.
+    NotReady,
+    /// Something is in trouble that will pass.
+    Outage,
+    /// A person has to act; until then it has failed.
+    Blocked,
 }
 
 /// Whether the service may be asked.
