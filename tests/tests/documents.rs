@@ -2,9 +2,10 @@
 
 use callwarden_core::config::{Config, SETTINGS};
 use callwarden_core::limits::{
-    BAD_MESSAGES_IN_A_ROW_MAX, BODY_BYTES_MAX, BODY_TIME, CALLS_MAX, CONNECTIONS_MAX, FACTS_WAITING_MAX,
+    AUDIO_AGE_MAX, BAD_MESSAGES_IN_A_ROW_MAX, BODY_BYTES_MAX, BODY_TIME, CALLS_MAX, CONNECTIONS_MAX, FACTS_WAITING_MAX,
     HEAD_BYTES_MAX, HEAD_TIME, HEADERS_MAX, MESSAGE_BYTES_MAX, PROMPT_BYTES_MAX, PROMPT_TEXT_CHARS_MAX,
-    REST_TWIML_CHARS_MAX, ROW_TIME, START_TIME, STREAMS_MAX, STREAMS_PER_CALL_MAX,
+    RECORDING_BYTES_MAX, RECORDING_TIME, REST_TWIML_CHARS_MAX, ROW_TIME, SPEECH_MEMORY_MAX, SPEECH_ON_DISK_MAX,
+    START_TIME, STREAMS_MAX, STREAMS_PER_CALL_MAX, TRANSCRIPTIONS_MAX, UTTERANCE_TIME_MAX,
 };
 use callwarden_core::log::Event;
 use std::time::Duration;
@@ -27,6 +28,10 @@ fn number(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")
+}
+
+fn hours(time: Duration) -> String {
+    format!("{} h", time.as_secs_f64() / 3_600.0)
 }
 
 fn seconds(time: Duration) -> String {
@@ -55,6 +60,7 @@ fn the_readme_shows_the_limits_that_hold() {
     };
     let kib = |count: usize| bytes(count, 1024, "KiB");
     let mib = |count: usize| bytes(count, 1024 * 1024, "MiB");
+    let gib = bytes(usize::try_from(SPEECH_ON_DISK_MAX).expect("64 bits"), 1024 * 1024 * 1024, "GiB");
     let expected = [
         ("request head", format!("{}, {HEADERS_MAX} lines, {}", kib(HEAD_BYTES_MAX), seconds(HEAD_TIME))),
         ("request body", format!("{}, {}", kib(BODY_BYTES_MAX), seconds(BODY_TIME))),
@@ -69,6 +75,21 @@ fn the_readme_shows_the_limits_that_hold() {
         ("a webhook's wait for its row", seconds(ROW_TIME)),
         ("TwiML in a REST update", format!("{} characters", number(REST_TWIML_CHARS_MAX))),
         ("a prompt", format!("{}, or {PROMPT_TEXT_CHARS_MAX} characters of text", mib(PROMPT_BYTES_MAX))),
+        ("an utterance", seconds(UTTERANCE_TIME_MAX)),
+        (
+            "speech that waits to be transcribed",
+            format!("{}, {} in `DATA_DIR`, {} in memory", hours(AUDIO_AGE_MAX), gib, mib(SPEECH_MEMORY_MAX)),
+        ),
+        ("transcription requests at once", format!("{TRANSCRIPTIONS_MAX}; one while the service fails")),
+        (
+            "a recording",
+            format!(
+                "{}, {} of download, {} of trying",
+                mib(RECORDING_BYTES_MAX),
+                seconds(RECORDING_TIME),
+                hours(AUDIO_AGE_MAX)
+            ),
+        ),
     ];
     assert_eq!(
         table(README, "| what | bound | what happens there |"),
