@@ -28,8 +28,8 @@
 //!    [`time::Alarm`] says so, and decide by the clock whether a deadline has come.
 //! 4. **Read the socket before looking at the timer.** A frame deadline that passed leaves
 //!    [`limits::LAST_LOOK`] for frames that the socket holds already (W3).
-//! 5. Answer each [`switchboard::Output::Fetch`] and [`switchboard::Output::Store`] exactly once, also after a panic, a
-//!    cancellation or a shutdown; say what is certain about a failed fetch ([`fetch::FetchError`]).
+//! 5. Answer each [`switchboard::Output::Fetch`], [`switchboard::Output::Store`] and [`switchboard::Output::Disk`]
+//!    exactly once, also after a panic, a cancellation or a shutdown; say what is certain about a failed fetch ([`fetch::FetchError`]).
 //! 6. Deliver [`stream::StreamReport::Ended`] exactly once per [`switchboard::Output::Upgrade`], last, whatever becomes
 //!    of the client, the socket or the task.
 //! 7. Bound every queue. A stream may wait for the switchboard; the switchboard never waits for a stream (a full queue

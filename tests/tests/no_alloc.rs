@@ -18,8 +18,12 @@ fn settings(end_silence: Option<Duration>) -> StreamSettings {
 
 /// A frame as Twilio sends it: 160 bytes of mu-law, which are 216 characters of base64. Every second one is loud.
 fn frame(number: u64) -> String {
+    message(number, number.is_multiple_of(2))
+}
+
+fn message(number: u64, loud: bool) -> String {
     let stream = StreamSid::from_number(1);
-    let payload = if number.is_multiple_of(2) { "A".repeat(213) } else { "/".repeat(213) };
+    let payload = if loud { "A".repeat(213) } else { "/".repeat(213) };
     format!(
         r#"{{"event":"media","sequenceNumber":"{sequence}","media":{{"track":"inbound","chunk":"{number}","timestamp":"{time}","payload":"{payload}A=="}},"streamSid":"{stream}"}}"#,
         sequence = number + 1,
@@ -76,6 +80,22 @@ fn a_minute_of_frames_allocates_nothing() {
         machine.command(Instant::from_millis(FRAMES * FRAME_TIME), StreamCommand::Challenge, &mut out);
         assert_eq!(out, [StreamOutput::Report(StreamReport::Challenged { fresh: true })], "the frames were heard");
     }
+}
+
+#[test]
+fn a_minute_of_quiet_frames_allocates_nothing_while_they_are_listened_to() {
+    let mut out = Vec::new();
+    let settings = StreamSettings { listen: true, ..settings(Some(Duration::from_secs(3_600))) };
+    let mut machine = live(settings, &mut out);
+    let at = |number| Instant::from_millis(number * FRAME_TIME);
+    let frames: Vec<_> = (1..=FRAMES).map(|number| (at(number), message(number, false))).collect();
+    let info = measure(|| {
+        for (now, text) in &frames {
+            machine.text(*now, text, &mut out);
+            machine.handle_timeout(*now, &mut out);
+        }
+    });
+    assert_eq!((info.count_total, out.as_slice()), (0, &[][..]));
 }
 
 #[test]

@@ -74,6 +74,9 @@ impl Config {
         if !self.streaming {
             warnings.push("ENABLE_CALLS_STREAM is off: no call is streamed, every call is recorded.".to_owned());
         }
+        if self.openai_api_key.is_none() {
+            warnings.push("OPENAI_API_KEY is not set: no call is transcribed.".to_owned());
+        }
         warnings
     }
 }

@@ -219,10 +219,12 @@ fn a_database_password_is_masked_wherever_it_stands() {
 
 #[test]
 fn what_is_not_for_a_deployment_is_warned_of() {
-    assert!(deployed(&[]).warnings().is_empty());
-    assert_eq!(deployed(&[("ENABLE_CALLS_STREAM", "off")]).warnings().len(), 1);
+    let key = ("OPENAI_API_KEY", "sk-1");
+    assert!(deployed(&[key]).warnings().is_empty());
+    assert_eq!(deployed(&[key, ("ENABLE_CALLS_STREAM", "off")]).warnings().len(), 1);
+    assert!(deployed(&[]).warnings()[0].contains("OPENAI_API_KEY"));
     let warnings = read(&[("BIND", "0.0.0.0")]).expect("valid").warnings();
-    let about = ["Development mode:", "Development mode on 0.0.0.0", "DATABASE_URL is not set"];
+    let about = ["Development mode:", "Development mode on 0.0.0.0", "DATABASE_URL is not set", "OPENAI_API_KEY"];
     assert_eq!(warnings.len(), about.len());
     assert!(warnings.iter().zip(about).all(|(line, start)| line.starts_with(start)), "{warnings:?}");
 }
