@@ -5,7 +5,7 @@ mod postgres;
 mod sqlite;
 
 use callwarden_core::config::Database;
-use callwarden_core::store::sql::{Dialect, Outcome, answer, statements};
+use callwarden_core::store::sql::{Column, Dialect, Outcome, Parameter, answer, statements};
 use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
 use core::error::Error;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use postgres::Postgres;
 use smol::Timer;
 use sqlite::Sqlite;
 use sqlx::migrate::MigrateError;
+use sqlx::{ColumnIndex, Decode, Row, Type};
 
 /// A process's way to its database. One is shared by every task.
 #[derive(Debug)]
@@ -101,6 +102,20 @@ impl Backend {
                 .map_err(|error| store_error(Dialect::Sqlite, sqlite.place(), &error)),
         }
     }
+}
+
+/// The values of a row that a statement returned.
+fn values<'r, R: Row>(row: &'r R, columns: &[Column]) -> Result<Vec<Parameter>, sqlx::Error>
+where
+    usize: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let value = |(place, column): (usize, &Column)| match column {
+        Column::Text => row.try_get(place).map(Parameter::Text),
+        Column::Integer => row.try_get(place).map(Parameter::Integer),
+    };
+    columns.iter().enumerate().map(value).collect()
 }
 
 /// What an error of the driver means for the command.

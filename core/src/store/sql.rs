@@ -1,6 +1,6 @@
 //! The SQL of each [`StoreCommand`], for Postgres and for SQLite.
 //!
-//! The texts are files beside this module, two of each: a merge is one upsert per fact, a decision is one conditional
+//! The texts are files beside this module, two of each where the databases differ: a merge is one upsert per fact, a decision is one conditional
 //! upsert (D2). They are static, so that a connection prepares each once. Tests run every one against both databases.
 
 mod rows;
@@ -174,11 +174,11 @@ impl Verb {
             Self::AddEvent => text!("add_event"),
             Self::MergeRecording => text!("merge_recording"),
             Self::TakeRecordings => text!("take_recordings"),
-            Self::ReturnRecordings => text!("return_recordings"),
+            Self::ReturnRecordings => include_str!("sql/both/return_recordings.sql"),
             Self::MergeSegment => text!("merge_segment"),
             Self::SegmentsOf => text!("segments_of"),
             Self::StaleSegments => text!("stale_segments"),
-            Self::JoinTranscript => text!("join_transcript"),
+            Self::JoinTranscript => include_str!("sql/both/join_transcript.sql"),
         }
     }
 
@@ -200,7 +200,7 @@ impl Verb {
 }
 
 fn merge(fact: &Fact) -> Vec<(Verb, Vec<Parameter>)> {
-    let join = |call: CallSid| (Verb::JoinTranscript, vec![text(call.as_str())]);
+    let join = |call: CallSid| (Verb::JoinTranscript, vec![text(call.as_str()), text("\n")]);
     // Locks the call's row, and makes it where it is missing.
     let lock = |call, at, node: &str| (Verb::MergeCall, call_parameters(&CallFact::new(call, at, node)));
     match fact {

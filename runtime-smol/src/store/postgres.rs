@@ -1,17 +1,17 @@
 //! The Postgres backend.
 
-use super::{migration_error, store_error};
+use super::{migration_error, store_error, values};
 use callwarden_core::limits::{CONNECTION_WAIT, POSTGRES_CONNECTIONS_MAX, STORE_TIME};
 use callwarden_core::secret::Secret;
 use callwarden_core::store::StoreError;
-use callwarden_core::store::sql::{Column, Dialect, Outcome, Parameter, Statement, postgres_settings};
+use callwarden_core::store::sql::{Dialect, Outcome, Parameter, Statement, postgres_settings};
 use core::time::Duration;
 use smol::Timer;
 use smol::lock::Mutex;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 /// A pool of connections, and how to make one by hand.
 #[derive(Debug)]
@@ -111,14 +111,6 @@ async fn run(statement: Statement, connection: &mut PgConnection, outcome: &mut 
         outcome.rows.push(values(&row, columns)?);
     }
     Ok(())
-}
-
-fn values(row: &PgRow, columns: &[Column]) -> Result<Vec<Parameter>, sqlx::Error> {
-    let value = |(place, column): (usize, &Column)| match column {
-        Column::Text => row.try_get(place).map(Parameter::Text),
-        Column::Integer => row.try_get(place).map(Parameter::Integer),
-    };
-    columns.iter().enumerate().map(value).collect()
 }
 
 fn query(statement: Statement) -> Query<'static, sqlx::Postgres, PgArguments> {

@@ -1,15 +1,14 @@
 //! The SQLite backend.
 
-use super::{causes, migration_error};
+use super::{causes, migration_error, values};
 use callwarden_core::limits::{LOCK_TIME, STORE_TIME};
 use callwarden_core::store::StoreError;
-use callwarden_core::store::sql::{Column, Dialect, Outcome, Parameter, Statement};
+use callwarden_core::store::sql::{Dialect, Outcome, Parameter, Statement};
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use std::path::{Path, PathBuf};
 
 /// One connection to a file. A second one would only wait for the first: SQLite has one writer at a time.
@@ -87,14 +86,6 @@ async fn run(
         outcome.rows.push(values(&row, columns)?);
     }
     Ok(())
-}
-
-fn values(row: &SqliteRow, columns: &[Column]) -> Result<Vec<Parameter>, sqlx::Error> {
-    let value = |(place, column): (usize, &Column)| match column {
-        Column::Text => row.try_get(place).map(Parameter::Text),
-        Column::Integer => row.try_get(place).map(Parameter::Integer),
-    };
-    columns.iter().enumerate().map(value).collect()
 }
 
 fn query(statement: Statement) -> Query<'static, sqlx::Sqlite, SqliteArguments> {

@@ -2,7 +2,7 @@
 -- done at any time; whoever does it has locked the call's row in a statement before, or a writer beside it would be
 -- overlooked.
 -- Segments follow each other in the order they were spoken: a space between two of one origin, a new line between two
--- origins, a mark where one failed. A stream's segment 0, which stands for the listening, comes last of its origin. No
+-- origins ($2), a mark where one failed. A stream's segment 0, which stands for the listening, comes last of its origin. No
 -- text is ever lost: a segment's never becomes empty again.
 UPDATE call_log AS call SET
     transcript = joined.text,
@@ -22,7 +22,7 @@ UPDATE call_log AS call SET
         ELSE 'empty' END
 FROM
     (
-        SELECT string_agg(origin.text, char(10) ORDER BY origin.begun, origin.origin) AS text
+        SELECT string_agg(origin.text, $2 ORDER BY origin.begun, origin.origin) AS text
         FROM (
             SELECT said.origin, min(said.started_at) AS begun,
                 string_agg(said.text, ' ' ORDER BY said.sequence = 0, said.sequence) FILTER (WHERE said.text <> '') AS text
