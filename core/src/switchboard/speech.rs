@@ -122,6 +122,11 @@ impl Switchboard {
         while let Some(key) = self.speech.next_told().filter(|_| self.database.takes_texts()) {
             self.store_text(key, out);
         }
+        if !self.database.is_up() {
+            for key in self.speech.take_told_anew() {
+                self.keep_text(key, out);
+            }
+        }
         while let Some(key) = self.speech.next(self.now.mono) {
             self.send_or_read(key, out);
         }
@@ -291,7 +296,7 @@ impl Switchboard {
         let Some(job) = self.speech.jobs.get(key) else { return };
         match taken {
             Taken::Yes => {}
-            Taken::NotNow => return self.keep_text(key, out),
+            Taken::NotNow => return self.speech.step(key, Step::Told),
             Taken::Never => return self.give_up_on(key, "the database refused its text", out),
         }
         let chars = job.fact.text.chars().count();
@@ -318,7 +323,6 @@ impl Switchboard {
     /// The database does not take a text now: the file holds it from now on in place of the audio, so that nobody has
     /// to transcribe it again (T5).
     fn keep_text(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        self.speech.step(key, Step::Told);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Live { file, kept: Some(Content::Audio), rewriting: rewriting @ false, .. } = &mut job.sound {
             *rewriting = true;

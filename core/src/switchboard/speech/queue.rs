@@ -123,6 +123,8 @@ pub(in crate::switchboard) struct Queue {
     by_segment: BTreeMap<SegmentKey, JobKey>,
     due: BTreeSet<(Instant, JobKey)>,
     told: BTreeSet<JobKey>,
+    /// Those of them of which nobody has asked yet whether they are to be kept in a file.
+    told_anew: BTreeSet<JobKey>,
     pub(in crate::switchboard) gate: Gate,
     /// How often the gate was shut: a failure of a request that left before the last time says nothing new.
     shut: u32,
@@ -136,6 +138,7 @@ impl Queue {
             by_segment: BTreeMap::new(),
             due: BTreeSet::new(),
             told: BTreeSet::new(),
+            told_anew: BTreeSet::new(),
             gate: Gate::Open,
             shut: 0,
             under_way: 0,
@@ -185,6 +188,7 @@ impl Queue {
             }
             Step::Told => {
                 self.told.insert(key);
+                self.told_anew.insert(key);
             }
             Step::Sent | Step::Reading => self.under_way += 1,
             Step::Keeping | Step::Storing | Step::Leaving => {}
@@ -198,6 +202,7 @@ impl Queue {
             }
             Step::Told => {
                 self.told.remove(&key);
+                self.told_anew.remove(&key);
             }
             Step::Sent | Step::Reading => self.under_way -= 1,
             Step::Keeping | Step::Storing | Step::Leaving => {}
@@ -225,6 +230,11 @@ impl Queue {
     /// A job whose text waits for the database.
     pub(in crate::switchboard) fn next_told(&self) -> Option<JobKey> {
         self.told.first().copied()
+    }
+
+    /// The jobs whose text waits for the database since this was last asked.
+    pub(in crate::switchboard) fn take_told_anew(&mut self) -> BTreeSet<JobKey> {
+        core::mem::take(&mut self.told_anew)
     }
 
     /// When [`Self::next`] may have one that it has not now.
