@@ -260,6 +260,19 @@ fn a_database_that_goes_away_while_it_takes_texts_gets_them_when_it_is_back() {
 }
 
 #[test]
+fn a_database_that_refuses_a_text_for_good_costs_that_text_and_no_other() {
+    let mut world = World::transcribing();
+    world.database.fault = DatabaseFault::RefusesTexts;
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 10);
+    assert_eq!(world.transcript(call), "[…] […] […] […] […]");
+    assert_eq!(world.transcript_status(call), "failed: the database refused its text");
+    assert!(world.disk.files.is_empty());
+    world.settle();
+}
+
+#[test]
 fn a_disk_that_fails_is_said_once_and_everything_is_transcribed_all_the_same() {
     let mut world = World::transcribing();
     world.disk.fails = true;

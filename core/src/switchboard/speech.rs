@@ -261,11 +261,13 @@ impl Switchboard {
 
     /// A job's audio will never be transcribed.
     pub(super) fn give_up_on(&mut self, key: JobKey, cause: &str, out: &mut Vec<Output>) {
-        let Some(job) = self.speech.remove(key) else { return };
+        let Some(mut job) = self.speech.remove(key) else { return };
         let line = LogLine::new(Level::Error, Event::TranscriptionFailed).call(job.fact.key.call).reason("given_up");
         log(line.cause(cause), out);
         self.counters.transcriptions_failed += 1;
         self.speech_in_memory -= job.bytes_in_memory();
+        // A text that the database refused would take the news of its failure with it.
+        job.fact.text.clear();
         let attempts = job.fact.job.attempts.saturating_add(1);
         let failed = Standing { state: JobState::Failed, attempts, error: Some(cause.to_owned()), next_at: None };
         self.write_segment(job.fact, failed, out);
