@@ -327,3 +327,21 @@ fn what_a_full_disk_did_not_keep_is_lost_with_the_process_and_said_so() {
     assert_eq!(said(&world).iter().filter(|reason| **reason == "lost").count(), 5, "each is said");
     world.settle();
 }
+
+#[test]
+fn audio_that_cannot_be_read_for_a_while_is_read_later() {
+    let mut world = World::transcribing();
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 10);
+    world.disk.fails = true;
+    come_back(&mut world);
+    world.run_for(SECOND * 120);
+    let status = world.transcript_status(call);
+    assert!(status.starts_with("failed: its file cannot be read: no space left"), "{status}");
+    world.disk.fails = false;
+    world.run_for(limits::BLOCKED_RETRY);
+    assert_done(&world, call);
+    world.settle();
+}

@@ -135,8 +135,8 @@ impl Switchboard {
     fn send_or_read(&mut self, key: JobKey, out: &mut Vec<Output>) {
         let Some(job) = self.speech.jobs.get(key) else { return };
         match &job.sound {
-            Sound::Live { file, audio: None, .. } => {
-                let name = file.name(Content::Audio);
+            Sound::Live { file, kept, audio: None, .. } => {
+                let name = file.name(kept.unwrap_or(Content::Audio));
                 self.speech.step(key, Step::Reading);
                 self.file(FileWork::Of(key), DiskCommand::Read { name }, out);
             }
@@ -244,7 +244,7 @@ impl Switchboard {
         self.speech.step(key, Step::Told);
     }
 
-    fn try_later(&mut self, key: JobKey, wait: Duration, blocked: bool, cause: &str, out: &mut Vec<Output>) {
+    pub(super) fn try_later(&mut self, key: JobKey, wait: Duration, blocked: bool, cause: &str, out: &mut Vec<Output>) {
         let (now, unix) = (self.now.mono, self.now.unix);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Piece { work, .. } = job.sound {
