@@ -106,6 +106,8 @@ pub struct World {
     pub openai: OpenAi,
     /// Whether it cannot even be reached.
     pub openai_down: bool,
+    /// The digest of a clip to which the service always answers 500.
+    pub stumbles_over: Option<String>,
     /// What becomes of the next REST requests, one each; afterwards [`World::rest_always`].
     pub rest_next: VecDeque<RestFault>,
     /// What becomes of every other REST request.
@@ -186,6 +188,7 @@ impl World {
             disk: SimulatedDisk::default(),
             openai: speech::service(),
             openai_down: false,
+            stumbles_over: None,
             settings,
             rest_next: VecDeque::new(),
             rest_always: RestFault::None,

@@ -289,6 +289,7 @@ impl Switchboard {
         if work.taken.created_at + limits::AUDIO_AGE_MAX <= now {
             return self.recording_failed(key, &format!("tried for too long: {cause}"), out);
         }
+        let wait = wait.max(transcription::retry_wait(work.taken.attempt, None, 0));
         let level = if blocked { Level::Error } else { Level::Info };
         let line = LogLine::new(level, Event::TranscriptionFailed).call(work.taken.call).reason("recording_later");
         log(line.cause(cause).detail(work.taken.recording), out);

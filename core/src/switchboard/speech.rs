@@ -184,8 +184,7 @@ impl Switchboard {
                 self.give_up_on(key, &detail, out);
             }
             Outcome::Outage { after } => {
-                let spread = self.speech.jobs.get(key).map_or(0, |job| job.fact.from.as_millis());
-                let spread = u64::try_from(spread).unwrap_or(u64::MAX);
+                let spread = self.speech.jobs.get(key).map_or(0, |job| spread(&job.fact));
                 let wait = transcription::retry_wait(self.speech.tries(), after, spread);
                 let news = self.speech.failed(shut_count, &detail, false, now + wait);
                 self.service_failed(news, Level::Warn, "outage", &detail, out);
@@ -251,6 +250,7 @@ impl Switchboard {
             self.speech.remove(key);
             return self.recording_later(work, wait, blocked, cause, out);
         }
+        let wait = wait.max(transcription::retry_wait(job.fact.job.attempts, None, spread(&job.fact)));
         let state = if blocked { JobState::Failed } else { job.fact.job.state };
         let attempts = job.fact.job.attempts.saturating_add(1);
         job.fact.job = Standing { state, attempts, error: Some(cause.to_owned()), next_at: Some(unix + wait) };
@@ -336,4 +336,9 @@ impl Switchboard {
             self.file(FileWork::Text(key), write, out);
         }
     }
+}
+
+/// A number that differs between jobs, so that those which failed together do not come back together.
+fn spread(fact: &SegmentFact) -> u64 {
+    u64::try_from(fact.from.as_millis()).unwrap_or(u64::MAX)
 }

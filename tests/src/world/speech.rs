@@ -4,7 +4,8 @@ use super::{InTransit, LATENCY, World};
 use bytes::Bytes;
 use callwarden_core::far_end::openai::{Delivery, Ear, OpenAi, Passage};
 use callwarden_core::far_end::{HangUp, Plan, StreamFault};
-use callwarden_core::fetch::{FetchError, FetchRequest};
+use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
+use callwarden_core::http::Headers;
 use callwarden_core::id::FetchId;
 use callwarden_core::secret::Secret;
 use callwarden_core::switchboard::Settings;
@@ -143,7 +144,12 @@ impl World {
             let refused = Err(FetchError::NotSent("connection refused".to_owned()));
             return self.send(LATENCY, InTransit::Fetched(id, refused));
         }
-        let reply = self.openai.answer(self.now, request);
+        let mut reply = self.openai.answer(self.now, request);
+        let digest =
+            self.openai.ledger().requests.last().and_then(|request| request.clip.as_ref()).map(|clip| &clip.digest);
+        if digest.is_some() && digest == self.stumbles_over.as_ref() {
+            reply.response = FetchResponse { status: 500, headers: Headers::default(), body: Bytes::new() };
+        }
         let result = match reply.delivery {
             Delivery::Whole if reply.response.body.len() <= request.response_bytes_max => Ok(reply.response),
             Delivery::Whole => Err(FetchError::Ambiguous("the answer is too long".to_owned())),

@@ -2,7 +2,10 @@
 //!
 //! While the service answers, [`limits::TRANSCRIPTIONS_MAX`] requests are under way. Once it fails, the *gate* shuts: one
 //! request at a time tries it, after waits that grow, and whatever else comes waits behind the gate. The first success
-//! opens it for everything. So an outage costs a few requests however long it lasts, and ends without anybody's help.
+//! opens it. So an outage costs a few requests however long it lasts, and ends without anybody's help.
+//!
+//! A job that failed waits by how often it has: one that the service always stumbles over holds nobody up, and is not
+//! sent again with each success of another.
 
 use crate::disk::{Content, UtteranceFile};
 use crate::key::{Key, Slab};
@@ -252,13 +255,16 @@ impl Queue {
         self.shut
     }
 
-    /// The service answered a request that left when the gate had been shut so often. What waits may go at once when
-    /// that opens the gate; whether it does.
+    /// The service answered a request that left when the gate had been shut so often; whether that opens the gate. What
+    /// waited until a person acted may go at once then.
     pub(in crate::switchboard) fn answered(&mut self, shut_count: u32, now: Instant) -> bool {
         if shut_count != self.shut || self.gate == Gate::Open {
             return false;
         }
-        self.gate = Gate::Open;
+        let before = core::mem::replace(&mut self.gate, Gate::Open);
+        if matches!(before, Gate::Shut { blocked: false, .. }) {
+            return true;
+        }
         for (at, key) in core::mem::take(&mut self.due) {
             let at = at.min(now);
             if let Some(job) = self.jobs.get_mut(key) {
