@@ -165,6 +165,29 @@ fn what_needs_a_person_is_readable_in_every_waiting_call_at_once_and_over_when_i
 }
 
 #[test]
+fn recordings_that_wait_for_a_person_say_why_as_utterances_do() {
+    for (fault, said, hint) in blocks() {
+        let mut world = World::transcribing();
+        world.openai.set_fault(Some(fault));
+        let calls: Vec<usize> = (0..12).map(|_| world.call(speech::recorded_caller())).collect();
+        for call in &calls {
+            world.run_to_the_end_of(*call);
+        }
+        world.run_for(SECOND * 30);
+        assert_blocked(&world, &calls, said, hint);
+        world.run_for(HOUR * 3);
+        assert_blocked(&world, &calls, said, hint);
+        assert!(asked(&world) <= 3 * 6 + 12, "{} requests in three hours", asked(&world));
+        world.openai.set_fault(None);
+        world.run_for(limits::BLOCKED_RETRY + AGAIN);
+        for call in &calls {
+            assert_done(&world, *call);
+        }
+        world.settle();
+    }
+}
+
+#[test]
 fn an_outage_in_the_middle_of_a_wrong_key_leaves_the_cause_that_needs_a_person() {
     let mut world = World::transcribing();
     world.openai.set_fault(Some(Fault::Refuse(Refusal::wrong_key())));

@@ -146,7 +146,10 @@ impl Switchboard {
             }
             let work = Work { taken, token: 0, asked: Keeper::Twilio, parts: VecDeque::new(), chars: 0, failure: None };
             match self.recordings.works.insert(work) {
-                Ok(key) => self.download(key, out),
+                Ok(key) => match self.speech.blocked(self.now.mono) {
+                    Some((cause, wait)) => self.recording_later(key, wait, true, &cause, out),
+                    None => self.download(key, out),
+                },
                 // More than was asked for: its row is free again when its time is over.
                 Err(_) => {
                     self.recordings.known.remove(&recording);
@@ -233,6 +236,9 @@ impl Switchboard {
             self.write_segment(fact, Job::done(1), out);
             return self.next_part(key, out);
         }
+        if let Some((cause, wait)) = self.speech.blocked(self.now.mono) {
+            return self.recording_later(key, wait, true, &cause, out);
+        }
         if !self.piece(key, fact, part.near_silent, part.clip()) {
             let cause = "too much speech waits to be transcribed";
             self.recording_later(key, limits::BLOCKED_RETRY, false, cause, out);
@@ -290,7 +296,8 @@ impl Switchboard {
             return self.recording_failed(key, &format!("tried for too long: {cause}"), out);
         }
         let wait = wait.max(transcription::retry_wait(work.taken.attempt, None, 0));
-        let level = if blocked { Level::Error } else { Level::Info };
+        let news = blocked && !work.taken.failed;
+        let level = if news { Level::Error } else { Level::Info };
         let line = LogLine::new(level, Event::TranscriptionFailed).call(work.taken.call).reason("recording_later");
         log(line.cause(cause).detail(work.taken.recording), out);
         let state = if blocked || work.taken.failed { JobState::Failed } else { JobState::Waiting };

@@ -196,7 +196,7 @@ impl Switchboard {
                 self.service_failed(news, Level::Error, "blocked", &detail, out);
                 self.try_later(key, wait, true, &detail, out);
                 if news {
-                    self.all_failed_so_far(out);
+                    self.all_failed_so_far(wait, &detail, out);
                 }
             }
         }
@@ -222,11 +222,13 @@ impl Switchboard {
     }
 
     /// A person has to act: until then everything that waits says why there is no text of it.
-    fn all_failed_so_far(&mut self, out: &mut Vec<Output>) {
+    fn all_failed_so_far(&mut self, wait: Duration, cause: &str, out: &mut Vec<Output>) {
         for key in self.speech.waiting().collect::<Vec<_>>() {
-            let said = self.speech.jobs.get(key).is_none_or(|job| job.fact.job.state == JobState::Failed);
-            if !said {
-                self.say_how_it_stands(key, out);
+            let Some(job) = self.speech.jobs.get(key) else { continue };
+            match job.sound {
+                Sound::Piece { .. } => self.try_later(key, wait, true, cause, out),
+                Sound::Live { .. } if job.fact.job.state != JobState::Failed => self.say_how_it_stands(key, out),
+                Sound::Live { .. } => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::store::{SegmentFact, SegmentKey};
 use crate::time::Instant;
 use bytes::Bytes;
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::recordings::{OwnedClip, WorkKey};
@@ -222,11 +223,21 @@ impl Queue {
         (at <= now).then_some(key)
     }
 
-    /// Whether a recording may be begun: while the gate is shut only one, where nothing else can try the service.
+    /// Whether a recording may be begun: while the gate is shut only one, where nothing else can try the service. Behind
+    /// a gate that needs a person all may, to say why they wait.
     pub(in crate::switchboard) fn may_take(&self, now: Instant) -> bool {
         match &self.gate {
             Gate::Open => true,
+            Gate::Shut { blocked: true, until, .. } if *until > now => true,
             Gate::Shut { until, .. } => *until <= now && self.under_way == 0 && self.due.is_empty(),
+        }
+    }
+
+    /// Why and for how long nothing is asked, where a person has to act.
+    pub(in crate::switchboard) fn blocked(&self, now: Instant) -> Option<(String, Duration)> {
+        match &self.gate {
+            Gate::Shut { cause, blocked: true, until, .. } if *until > now => Some((cause.clone(), until.since(now))),
+            Gate::Open | Gate::Shut { .. } => None,
         }
     }
 
