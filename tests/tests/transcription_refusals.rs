@@ -233,10 +233,12 @@ fn a_clip_the_service_always_stumbles_over_costs_few_requests_and_holds_nobody_u
 #[test]
 fn a_clip_that_never_gets_a_text_has_failed_after_three_days() {
     let mut world = World::transcribing();
-    world.openai.set_fault(Some(Fault::Refuse(Refusal::overloaded())));
+    world.openai_down = true;
     let call = world.call(caller(speech::paced(SECOND)));
     world.run_for(limits::AUDIO_AGE_MAX - HOUR);
     assert_eq!((world.transcript_status(call).as_str(), world.disk.files.len()), ("pending", 5));
+    world.openai_down = false;
+    world.openai.set_fault(Some(Fault::Refuse(Refusal::overloaded())));
     world.run_for(HOUR + limits::STALE_ROUND + SECOND * 60);
     assert_eq!(world.transcript(call), "[…] […] […] […] […]");
     let status = world.transcript_status(call);
