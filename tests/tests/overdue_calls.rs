@@ -192,6 +192,19 @@ fn an_outage_of_twilio_shorter_than_a_day_costs_no_transcript() {
 }
 
 #[test]
+fn a_question_is_asked_with_the_second_auth_token_where_the_first_is_refused() {
+    let tokens = format!("an-older-token,{AUTH_TOKEN}");
+    let mut world = World::with(speech::settings(&[("TWILIO_AUTH_TOKEN", tokens.as_str())]));
+    let call = world.call(recorded_caller());
+    world.lost_paths.extend([path::HANDLE_RECORDING, path::RECORDING_STATUS, path::CALL_STATUS]);
+    world.run_to_the_end_of(call);
+    world.kill_and_restart();
+    world.run_for(limits::LOOK_UP_TIMES[0] + SLACK);
+    assert_done(&world, call);
+    world.settle();
+}
+
+#[test]
 fn without_credentials_a_recording_nobody_tells_of_is_missed_after_an_hour() {
     let mut world = World::with(speech::settings(&[
         ("TWILIO_ACCOUNT_SID", ""),
