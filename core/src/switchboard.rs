@@ -141,8 +141,9 @@ enum Fetch {
     /// With how often the gate had been shut when it left.
     Transcription(JobKey, u32),
     Recording(WorkKey),
-    OverdueEnd(OverdueCall),
-    OverdueRecordings(OverdueCall),
+    /// With which auth token it is asked: a 401 is asked again with the next one.
+    OverdueEnd(OverdueCall, usize),
+    OverdueRecordings(OverdueCall, usize),
 }
 
 impl Switchboard {

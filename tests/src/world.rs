@@ -21,18 +21,19 @@ use callwarden_core::config::Config;
 use callwarden_core::disk::{DiskAnswer, DiskError};
 use callwarden_core::far_end::openai::OpenAi;
 use callwarden_core::far_end::{AskId, FarEnd, Ledger, Line, MediaId, Plan, SocketId};
+use callwarden_core::fetch::FetchResponse;
 use callwarden_core::http::{Method, Request, Response};
 use callwarden_core::id::{DiskId, FetchId, RequestId, StoreId, StreamId};
 use callwarden_core::log::{Event, LogLine};
 use callwarden_core::prompts::Prompts;
 use callwarden_core::secret::Secret;
-use callwarden_core::sid::{AccountSid, CallSid};
+use callwarden_core::sid::{AccountSid, CallSid, RecordingSid};
 use callwarden_core::store::{StoreAnswer, StoreError};
 use callwarden_core::stream::MediaStream;
 use callwarden_core::switchboard::{Settings, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
 use script::ScriptSocket;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// The auth token of the simulated account.
@@ -60,6 +61,7 @@ enum Asker {
 enum InTransit {
     ToServer(Asker, Box<Request>),
     Answered(usize, AskId, Box<Response>),
+    Unreachable(usize, AskId),
     MediaAnswered(usize, MediaId, Box<Response>),
     SocketOpened(usize, SocketId),
     SocketRefused(usize, SocketId, u16),
@@ -68,7 +70,7 @@ enum InTransit {
     ToFarEnd(usize, SocketId, String),
     ClosedByServer(usize, SocketId, u16),
     Stored(StoreId, Result<StoreAnswer, StoreError>),
-    Fetched(FetchId, Result<callwarden_core::fetch::FetchResponse, callwarden_core::fetch::FetchError>),
+    Fetched(FetchId, Result<FetchResponse, callwarden_core::fetch::FetchError>),
     Update(FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
     Transcribe(FetchId, Box<callwarden_core::fetch::FetchRequest>),
     Filed(DiskId, Result<DiskAnswer, DiskError>),
@@ -104,10 +106,16 @@ pub struct World {
     pub openai: OpenAi,
     /// Whether it cannot even be reached.
     pub openai_down: bool,
+    /// The digest of a clip to which the service always answers 500.
+    pub stumbles_over: Option<String>,
     /// What becomes of the next REST requests, one each; afterwards [`World::rest_always`].
     pub rest_next: VecDeque<RestFault>,
     /// What becomes of every other REST request.
     pub rest_always: RestFault,
+    /// What Twilio gives in the place of a recording's audio.
+    pub recording_bodies: BTreeMap<RecordingSid, FetchResponse>,
+    /// Webhooks of calls to these paths find no connection.
+    pub lost_paths: BTreeSet<&'static str>,
     /// Every REST request the server made: when, method, URL.
     pub rest_log: Vec<(Instant, Method, String)>,
     /// Every log line.
@@ -180,9 +188,12 @@ impl World {
             disk: SimulatedDisk::default(),
             openai: speech::service(),
             openai_down: false,
+            stumbles_over: None,
             settings,
             rest_next: VecDeque::new(),
             rest_always: RestFault::None,
+            recording_bodies: BTreeMap::new(),
+            lost_paths: BTreeSet::new(),
             rest_log: Vec::new(),
             log: Vec::new(),
             wall_clock_off: 0,
@@ -217,6 +228,7 @@ impl World {
             | InTransit::StreamEnded(..) => true,
             InTransit::ToServer(..)
             | InTransit::Answered(..)
+            | InTransit::Unreachable(..)
             | InTransit::MediaAnswered(..)
             | InTransit::SocketOpened(..)
             | InTransit::SocketRefused(..)

@@ -134,8 +134,10 @@ impl Switchboard {
             }
             Fetch::Transcription(job, shut_count) => return self.transcribed(job, shut_count, result, out),
             Fetch::Recording(work) => return self.downloaded(work, result, out),
-            Fetch::OverdueEnd(call) => return self.overdue_end(call, result, out),
-            Fetch::OverdueRecordings(call) => return self.overdue_recordings(&call, result, out),
+            Fetch::OverdueEnd(call, token) => return self.overdue_end(call, token, result, out),
+            Fetch::OverdueRecordings(call, token) => {
+                return self.overdue_recordings(&call, token, result, out);
+            }
         };
         self.index(key);
     }

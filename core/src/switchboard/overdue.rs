@@ -32,7 +32,7 @@ impl Switchboard {
     }
 
     fn ask_for_end(&mut self, call: OverdueCall, out: &mut Vec<Output>) {
-        let asked = self.ask_about(&call, Fetch::OverdueEnd(call.clone()), rest::look_up_call, out);
+        let asked = self.ask_about_end(&call, 0, out);
         if !asked && self.settings.config.twilio.is_none() && call.look_ups >= limits::LOOK_UPS_MIN {
             self.end_found(call.call, None, None, out);
             self.recording_missing(&call, "no recording", out);
@@ -40,22 +40,31 @@ impl Switchboard {
     }
 
     fn ask_for_recordings(&mut self, call: OverdueCall, out: &mut Vec<Output>) {
-        let asked = self.ask_about(&call, Fetch::OverdueRecordings(call.clone()), rest::recordings_of_call, out);
+        let asked = self.ask_about_recordings(&call, 0, out);
         if !asked && self.settings.config.twilio.is_none() && call.look_ups >= limits::LOOK_UPS_MIN {
             self.recording_missing(&call, "no recording", out);
         }
     }
 
-    /// Asks Twilio; not without an account to ask as, nor without room for the request.
+    fn ask_about_end(&mut self, call: &OverdueCall, token: usize, out: &mut Vec<Output>) -> bool {
+        self.ask_about(call, token, Fetch::OverdueEnd(call.clone(), token), rest::look_up_call, out)
+    }
+
+    fn ask_about_recordings(&mut self, call: &OverdueCall, token: usize, out: &mut Vec<Output>) -> bool {
+        self.ask_about(call, token, Fetch::OverdueRecordings(call.clone(), token), rest::recordings_of_call, out)
+    }
+
+    /// Asks Twilio; not without an account and such a token to ask as, nor without room for the request.
     fn ask_about(
         &mut self,
         call: &OverdueCall,
+        token: usize,
         fetch: Fetch,
         request: impl FnOnce(&str, AccountSid, CallSid, Secret) -> FetchRequest,
         out: &mut Vec<Output>,
     ) -> bool {
         let Some(twilio) = &self.settings.config.twilio else { return false };
-        let Some(authorization) = rest::authorization(twilio, 0) else { return false };
+        let Some(authorization) = rest::authorization(twilio, token) else { return false };
         let Ok(id) = self.fetches.insert(fetch) else { return false };
         let account = call.account.unwrap_or(twilio.sid);
         let request = request(&self.settings.config.twilio_api_base, account, call.call, authorization);
@@ -67,10 +76,14 @@ impl Switchboard {
     pub(super) fn overdue_end(
         &mut self,
         call: OverdueCall,
+        token: usize,
         result: &Result<FetchResponse, FetchError>,
         out: &mut Vec<Output>,
     ) {
         let rest::Answer { outcome, detail } = rest::look_up_outcome(result);
+        if outcome == LookUpOutcome::Unauthorized && self.ask_about_end(&call, token + 1, out) {
+            return;
+        }
         self.use_of_twilio(!matches!(outcome, LookUpOutcome::Failed { .. } | LookUpOutcome::Unauthorized));
         self.note(call.call, "looked_up", &detail, out);
         match outcome {
@@ -112,10 +125,14 @@ impl Switchboard {
     pub(super) fn overdue_recordings(
         &mut self,
         call: &OverdueCall,
+        token: usize,
         result: &Result<FetchResponse, FetchError>,
         out: &mut Vec<Output>,
     ) {
         let rest::Answer { outcome, detail } = rest::recordings_outcome(result);
+        if outcome == RecordingsOutcome::Unauthorized && self.ask_about_recordings(call, token + 1, out) {
+            return;
+        }
         self.use_of_twilio(!matches!(outcome, RecordingsOutcome::Failed { .. } | RecordingsOutcome::Unauthorized));
         match outcome {
             RecordingsOutcome::Found(found) => {

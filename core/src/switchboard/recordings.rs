@@ -135,29 +135,15 @@ impl Switchboard {
             }
             let work = Work { taken, token: 0, asked: Keeper::Twilio, parts: VecDeque::new(), chars: 0, failure: None };
             match self.recordings.works.insert(work) {
-                Ok(key) => self.begin(key, out),
+                Ok(key) => match self.speech.blocked(self.now.mono) {
+                    Some((cause, wait)) => self.recording_later(key, wait, Later::Blocked, &cause, out),
+                    None => self.download(key, out),
+                },
                 // More than was asked for: its row is free again when its time is over.
                 Err(_) => {
                     self.recordings.known.remove(&recording);
                 }
             }
-        }
-    }
-
-    /// Fetches a recording, unless nobody could transcribe it now.
-    fn begin(&mut self, key: WorkKey, out: &mut Vec<Output>) {
-        let blocked = self.speech.blocked().map(|(cause, until)| (cause.to_owned(), until.since(self.now.mono)));
-        match blocked.filter(|_| !self.speech.may_begin(self.now.mono)) {
-            Some((cause, wait)) => {
-                self.recording_later(
-                    key,
-                    wait.clamp(limits::RECORDING_RETRY_MIN, limits::BLOCKED_RETRY),
-                    Later::Blocked,
-                    &cause,
-                    out,
-                );
-            }
-            None => self.download(key, out),
         }
     }
 
@@ -247,6 +233,9 @@ impl Switchboard {
             self.write_segment(fact, Job::done(1), out);
             return self.next_part(key, out);
         }
+        if let Some((cause, wait)) = self.speech.blocked(self.now.mono) {
+            return self.recording_later(key, wait, Later::Blocked, &cause, out);
+        }
         if !self.piece(key, fact, part.near_silent, part.clip()) {
             let cause = "too much speech waits to be transcribed";
             self.recording_later(key, limits::BLOCKED_RETRY, Later::Outage, cause, out);
@@ -303,9 +292,11 @@ impl Switchboard {
         if work.taken.created_at + limits::AUDIO_AGE_MAX <= now {
             return self.recording_failed(key, &format!("tried for too long: {cause}"), out);
         }
+        let wait = wait.max(transcription::retry_wait(work.taken.attempt, None, 0));
         let level = match later {
             Later::NotReady => Level::Debug,
             Later::Outage => Level::Warn,
+            Later::Blocked if work.taken.failed => Level::Info,
             Later::Blocked => Level::Error,
         };
         let line = LogLine::new(level, Event::TranscriptionFailed).call(work.taken.call).reason("recording_later");
@@ -333,11 +324,10 @@ impl Switchboard {
     /// What to ask the database for, if there is room for more. While the service is out, only what is needed to try
     /// it; while it needs a person, all: their rows shall say so.
     pub(super) fn take_recordings(&self) -> Option<StoreCommand> {
-        let takes = self.speech.blocked().is_some() || self.speech.may_begin(self.now.mono);
         let limit = match self.speech.gate {
-            _ if !takes => 0,
-            Gate::Open => self.recordings.room(),
-            Gate::Shut { blocked, .. } => self.recordings.room().min(if blocked { u64::MAX } else { 1 }),
+            _ if !self.speech.may_take(self.now.mono) => 0,
+            Gate::Shut { blocked: false, .. } => self.recordings.room().min(1),
+            Gate::Shut { blocked: true, .. } | Gate::Open => self.recordings.room(),
         };
         let node = self.settings.node.clone();
         (limit > 0 && self.transcription.is_some()).then_some(StoreCommand::TakeRecordings { node, limit })

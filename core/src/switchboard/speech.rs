@@ -97,7 +97,7 @@ impl Switchboard {
 
     /// Writes a job's row: where it stands, and behind a gate that needs a person, that it has failed so far.
     fn say_how_it_stands(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        let gate = self.speech.blocked().map(|(cause, _)| cause.to_owned());
+        let gate = self.speech.needs_a_person().map(str::to_owned);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let (Some(cause), Sound::Live { .. }) = (gate, &job.sound) {
             (job.fact.job.state, job.fact.job.error) = (JobState::Failed, Some(cause));
@@ -118,6 +118,11 @@ impl Switchboard {
         while let Some(key) = self.speech.next_told().filter(|_| self.database.takes_texts()) {
             self.store_text(key, out);
         }
+        if !self.database.is_up() {
+            for key in self.speech.take_told_anew() {
+                self.keep_text(key, out);
+            }
+        }
         while let Some(key) = self.speech.next(self.now.mono) {
             self.send_or_read(key, out);
         }
@@ -126,8 +131,8 @@ impl Switchboard {
     fn send_or_read(&mut self, key: JobKey, out: &mut Vec<Output>) {
         let Some(job) = self.speech.jobs.get(key) else { return };
         match &job.sound {
-            Sound::Live { file, audio: None, .. } => {
-                let name = file.name(Content::Audio);
+            Sound::Live { file, kept, audio: None, .. } => {
+                let name = file.name(kept.map_or(Content::Audio, Kept::content));
                 self.speech.step(key, Step::Reading);
                 self.file(FileWork::Of(key), DiskCommand::Read { name }, out);
             }
@@ -174,8 +179,7 @@ impl Switchboard {
                 self.give_up_on(key, &detail, out);
             }
             Outcome::Outage { after } => {
-                let spread = self.speech.jobs.get(key).map_or(0, |job| job.fact.from.as_millis());
-                let spread = u64::try_from(spread).unwrap_or(u64::MAX);
+                let spread = self.speech.jobs.get(key).map_or(0, |job| spread(&job.fact));
                 let wait = transcription::retry_wait(self.speech.tries(), after, spread);
                 let news = self.speech.failed(shut_count, &detail, false, now + wait);
                 self.service_failed(news, Level::Warn, "outage", &detail, out);
@@ -187,7 +191,7 @@ impl Switchboard {
                 self.service_failed(news, Level::Error, "blocked", &detail, out);
                 self.try_later(key, wait, true, &detail, out);
                 if news {
-                    self.all_failed_so_far(out);
+                    self.all_failed_so_far(wait, &detail, out);
                 }
             }
         }
@@ -213,11 +217,13 @@ impl Switchboard {
     }
 
     /// A person has to act: until then everything that waits says why there is no text of it.
-    fn all_failed_so_far(&mut self, out: &mut Vec<Output>) {
+    fn all_failed_so_far(&mut self, wait: Duration, cause: &str, out: &mut Vec<Output>) {
         for key in self.speech.waiting().collect::<Vec<_>>() {
-            let said = self.speech.jobs.get(key).is_none_or(|job| job.fact.job.state == JobState::Failed);
-            if !said {
-                self.say_how_it_stands(key, out);
+            let Some(job) = self.speech.jobs.get(key) else { continue };
+            match job.sound {
+                Sound::Piece { .. } => self.try_later(key, wait, true, cause, out),
+                Sound::Live { .. } if job.fact.job.state != JobState::Failed => self.say_how_it_stands(key, out),
+                Sound::Live { .. } => {}
             }
         }
     }
@@ -234,7 +240,7 @@ impl Switchboard {
         self.speech.step(key, Step::Told);
     }
 
-    fn try_later(&mut self, key: JobKey, wait: Duration, blocked: bool, cause: &str, out: &mut Vec<Output>) {
+    pub(super) fn try_later(&mut self, key: JobKey, wait: Duration, blocked: bool, cause: &str, out: &mut Vec<Output>) {
         let (now, unix) = (self.now.mono, self.now.unix);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Piece { work, .. } = job.sound {
@@ -242,6 +248,7 @@ impl Switchboard {
             let later = if blocked { Later::Blocked } else { Later::Outage };
             return self.recording_later(work, wait, later, cause, out);
         }
+        let wait = wait.max(transcription::retry_wait(job.fact.job.attempts, None, spread(&job.fact)));
         let state = if blocked { JobState::Failed } else { job.fact.job.state };
         let attempts = job.fact.job.attempts.saturating_add(1);
         job.fact.job = Standing { state, attempts, error: Some(cause.to_owned()), next_at: Some(unix + wait) };
@@ -252,11 +259,13 @@ impl Switchboard {
 
     /// A job's audio will never be transcribed.
     pub(super) fn give_up_on(&mut self, key: JobKey, cause: &str, out: &mut Vec<Output>) {
-        let Some(job) = self.speech.remove(key) else { return };
+        let Some(mut job) = self.speech.remove(key) else { return };
         let line = LogLine::new(Level::Error, Event::TranscriptionFailed).call(job.fact.key.call).reason("given_up");
         log(line.cause(cause), out);
         self.counters.transcriptions_failed += 1;
         self.speech_in_memory -= job.bytes_in_memory();
+        // A text that the database refused would take the news of its failure with it.
+        job.fact.text.clear();
         let attempts = job.fact.job.attempts.saturating_add(1);
         let failed = Standing { state: JobState::Failed, attempts, error: Some(cause.to_owned()), next_at: None };
         self.write_segment(SegmentFact { text: String::new(), ..job.fact }, failed, out);
@@ -290,7 +299,7 @@ impl Switchboard {
         let Some(job) = self.speech.jobs.get(key) else { return };
         match taken {
             Taken::Yes => {}
-            Taken::NotNow => return self.keep_text(key, out),
+            Taken::NotNow => return self.speech.step(key, Step::Told),
             Taken::Never => return self.give_up_on(key, "the database refused its text", out),
         }
         let chars = job.fact.text.chars().count();
@@ -317,7 +326,6 @@ impl Switchboard {
     /// The database does not take a text now: the file holds it from now on in place of the audio, so that nobody has
     /// to transcribe it again (T5).
     fn keep_text(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        self.speech.step(key, Step::Told);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Live { file, kept: Some(Kept::Audio(_)), rewriting: rewriting @ false, .. } = &mut job.sound {
             *rewriting = true;
@@ -329,4 +337,9 @@ impl Switchboard {
             self.file(FileWork::Text(key), write, out);
         }
     }
+}
+
+/// A number that differs between jobs, so that those which failed together do not come back together.
+fn spread(fact: &SegmentFact) -> u64 {
+    u64::try_from(fact.from.as_millis()).unwrap_or(u64::MAX)
 }

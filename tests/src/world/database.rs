@@ -26,6 +26,8 @@ pub enum DatabaseFault {
     LosesAnswers,
     /// It will not take the facts of this kind: every command with a recording in it.
     RefusesRecordings,
+    /// It will not take what was said: every command with a text in it.
+    RefusesTexts,
 }
 
 /// Facts and claims of one database.
@@ -79,6 +81,8 @@ impl SimulatedDatabase {
         let lost = |cause: &str| Err(StoreError::Unavailable(cause.to_owned()));
         let has_recording = matches!(command, StoreCommand::Facts(facts)
             if facts.iter().any(|fact| matches!(fact, Fact::Recording(_))));
+        let has_text = matches!(command, StoreCommand::Facts(facts)
+            if facts.iter().any(|fact| matches!(fact, Fact::Segment(fact) if !fact.text.is_empty())));
         Some(match self.fault {
             DatabaseFault::Refuses => (Duration::from_millis(1), lost("connection refused")),
             DatabaseFault::Hangs => (timeout, lost("no answer")),
@@ -89,7 +93,10 @@ impl SimulatedDatabase {
             DatabaseFault::RefusesRecordings if has_recording => {
                 (self.latency, Err(StoreError::Refused("a constraint".to_owned())))
             }
-            DatabaseFault::None | DatabaseFault::RefusesRecordings => {
+            DatabaseFault::RefusesTexts if has_text => {
+                (self.latency, Err(StoreError::Refused("a constraint".to_owned())))
+            }
+            DatabaseFault::None | DatabaseFault::RefusesRecordings | DatabaseFault::RefusesTexts => {
                 let answer = self.apply(now, command);
                 if self.latency > timeout { (timeout, lost("too slow")) } else { (self.latency, Ok(answer)) }
             }

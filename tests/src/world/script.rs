@@ -237,6 +237,8 @@ impl World {
     /// Runs until everything about every call is forgotten, and checks that nothing is left of it (I5).
     pub fn settle(&mut self) {
         self.run_for(limits::SILENT_ENTRY + limits::ENDED_KEPT);
+        // Files of processes that are gone are looked for once a minute.
+        self.run_until(Duration::from_secs(1), |world| world.switchboard.gauges().file_commands == 0);
         assert_eq!(self.switchboard.gauges(), Gauges::default(), "everything is forgotten in the end");
     }
 

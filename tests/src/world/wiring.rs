@@ -3,13 +3,14 @@
 use super::script::ScriptSocket;
 use super::{Asker, InTransit, LATENCY, Peer, RestFault, Socket, World, network};
 use callwarden_core::far_end::{FarInput, FarOutput, SocketId};
-use callwarden_core::fetch::FetchRequest;
+use callwarden_core::fetch::{FetchError, FetchRequest};
 use callwarden_core::http::Response;
 use callwarden_core::id::{FetchId, RequestId, StreamId};
 use callwarden_core::limits;
 use callwarden_core::stream::{Ended, MediaStream, StreamCommand, StreamOutput};
 use callwarden_core::switchboard::{Input, Output};
 use callwarden_core::time::Instant;
+use std::fmt;
 use std::time::Duration;
 
 impl World {
@@ -52,6 +53,10 @@ impl World {
             }
             InTransit::Answered(call, id, response) => {
                 let result = Ok(network::fetched(&response));
+                self.far_input(call, FarInput::Answered { id, result });
+            }
+            InTransit::Unreachable(call, id) => {
+                let result = Err(FetchError::NotSent("connection refused".to_owned()));
                 self.far_input(call, FarInput::Answered { id, result });
             }
             InTransit::MediaAnswered(call, id, response) => {
@@ -118,7 +123,7 @@ impl World {
     /// Puts one input to the switchboard, whose outputs are bounded (I5), and does what it says.
     pub(super) fn input(&mut self, input: Input) {
         let mut out = Vec::new();
-        let name = format!("{input:?}");
+        let name = beginning(&input);
         self.switchboard.handle(self.now, input, &mut out);
         assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX, "I5: {} outputs for {name}", out.len());
         self.perform(out);
@@ -192,6 +197,10 @@ impl World {
             match output {
                 FarOutput::Request { id, request } => {
                     let request = network::arriving(&request);
+                    if self.lost_paths.contains(request.target.as_str()) {
+                        self.send(LATENCY, InTransit::Unreachable(call, id));
+                        continue;
+                    }
                     if let Some(later) = self.twice {
                         self.answers.push(None);
                         let copy =
@@ -254,14 +263,33 @@ impl World {
         let of_recording = || self.calls.iter().position(|far| far.answers(&request.url));
         let call = named.map_or_else(of_recording, |(_, sid)| self.calls.iter().position(|far| far.line().call == sid));
         let mut out = Vec::new();
-        let answer = match call {
+        let mut answer = match call {
             Some(call) if fault.is_applied() => Some(self.calls[call].rest(self.now, request, &mut out)),
             _ => None,
         };
+        let substitute = self.recording_bodies.iter().find(|(sid, _)| request.url.ends_with(&format!("/{sid}.wav")));
+        if let (Some(answer), Some((_, body))) = (&mut answer, substitute) {
+            answer.clone_from(body);
+        }
         if let Some(call) = call {
             self.perform_far(call, out);
         }
         let (delay, result) = network::rest_result(fault, answer, request);
         self.send(delay, InTransit::Fetched(id, result));
     }
+}
+
+/// How an input begins when it is printed: some hold minutes of sound.
+fn beginning(input: &Input) -> String {
+    struct Short(String);
+    impl fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.push_str(text);
+            if self.0.len() < 400 { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut short = Short(String::new());
+    // It ends with an error where it is long enough.
+    let _long = fmt::write(&mut short, format_args!("{input:?}"));
+    short.0
 }

@@ -113,8 +113,7 @@ fn check_file(file: &Part<'_>, length: Option<Duration>) -> Result<Duration, Ref
         return Err(Refusal::bad_form(format!("Invalid file format. Supported formats: {EXTENSIONS:?}")));
     };
     if !wav::is_what_it_says(&extension, file.content) {
-        let text = "The audio file could not be decoded or its format is not supported.";
-        return Err(Refusal::invalid("file", Some("invalid_value"), text));
+        return Err(Refusal::undecodable());
     }
     let length = length.unwrap_or(Duration::from_secs(1));
     if length < limits::FAR_END_AUDIO_TIME_MIN { Err(Refusal::too_short()) } else { Ok(length) }

@@ -49,7 +49,16 @@ impl Refusal {
         Self::new(404, "invalid_request_error", Some("model_not_found"), text)
     }
 
-    pub(super) fn too_short() -> Self {
+    /// 400: the file is not what its name says.
+    #[must_use]
+    pub fn undecodable() -> Self {
+        let text = "The audio file could not be decoded or its format is not supported.";
+        Self::invalid("file", Some("invalid_value"), text)
+    }
+
+    /// 400: less than a tenth of a second.
+    #[must_use]
+    pub fn too_short() -> Self {
         let text = "Audio file is too short. Minimum audio length is 0.1 seconds.";
         Self::invalid("file", Some("audio_too_short"), text)
     }

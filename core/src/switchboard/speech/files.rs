@@ -108,7 +108,7 @@ impl Switchboard {
             }
             (Step::Reading, Err(error)) => {
                 let cause = format!("its file cannot be read: {error}");
-                self.give_up_on(key, &cause, out);
+                self.try_later(key, limits::BLOCKED_RETRY, true, &cause, out);
             }
             (Step::Leaving, _) => {
                 self.speech.remove(key);

@@ -2,7 +2,10 @@
 //!
 //! While the service answers, [`limits::TRANSCRIPTIONS_MAX`] requests are under way. Once it fails, the *gate* shuts: one
 //! request at a time tries it, after waits that grow, and whatever else comes waits behind the gate. The first success
-//! opens it for everything. So an outage costs a few requests however long it lasts, and ends without anybody's help.
+//! opens it. So an outage costs a few requests however long it lasts, and ends without anybody's help.
+//!
+//! A job that failed waits by how often it has: one that the service always stumbles over holds nobody up, and is not
+//! sent again with each success of another.
 
 use crate::audio::{Kind, wav};
 use crate::disk::{Content, UtteranceFile};
@@ -12,6 +15,7 @@ use crate::store::{SegmentFact, SegmentKey};
 use crate::time::Instant;
 use crate::transcription::Clip;
 use bytes::Bytes;
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Marker of [`WorkKey`].
@@ -177,6 +181,8 @@ pub(in crate::switchboard) struct Queue {
     by_segment: BTreeMap<SegmentKey, JobKey>,
     due: BTreeSet<(Instant, JobKey)>,
     told: BTreeSet<JobKey>,
+    /// Those of them of which nobody has asked yet whether they are to be kept in a file.
+    told_anew: BTreeSet<JobKey>,
     pub(in crate::switchboard) gate: Gate,
     /// How often the gate was shut: a failure of a request that left before the last time says nothing new.
     shut: u32,
@@ -190,6 +196,7 @@ impl Queue {
             by_segment: BTreeMap::new(),
             due: BTreeSet::new(),
             told: BTreeSet::new(),
+            told_anew: BTreeSet::new(),
             gate: Gate::Open,
             shut: 0,
             under_way: 0,
@@ -246,6 +253,7 @@ impl Queue {
             }
             Step::Told => {
                 self.told.insert(key);
+                self.told_anew.insert(key);
             }
             Step::Sent | Step::Reading => self.under_way += 1,
             Step::Keeping | Step::Storing | Step::Leaving => {}
@@ -259,6 +267,7 @@ impl Queue {
             }
             Step::Told => {
                 self.told.remove(&key);
+                self.told_anew.remove(&key);
             }
             Step::Sent | Step::Reading => self.under_way -= 1,
             Step::Keeping | Step::Storing | Step::Leaving => {}
@@ -275,17 +284,40 @@ impl Queue {
         (at <= now).then_some(key)
     }
 
-    /// Whether a recording may be begun: while the gate is shut only where nothing else can try the service.
-    pub(in crate::switchboard) fn may_begin(&self, now: Instant) -> bool {
+    /// Whether a recording may be begun: while the gate is shut only one, where nothing else can try the service. Behind
+    /// a gate that needs a person all may, to say why they wait.
+    pub(in crate::switchboard) fn may_take(&self, now: Instant) -> bool {
         match &self.gate {
             Gate::Open => true,
+            Gate::Shut { blocked: true, until, .. } if *until > now => true,
             Gate::Shut { until, .. } => *until <= now && self.under_way == 0 && self.due.is_empty(),
+        }
+    }
+
+    /// Why everything that waits has failed so far: a person has to act.
+    pub(in crate::switchboard) fn needs_a_person(&self) -> Option<&str> {
+        match &self.gate {
+            Gate::Shut { cause, blocked: true, .. } => Some(cause),
+            Gate::Shut { blocked: false, .. } | Gate::Open => None,
+        }
+    }
+
+    /// Why and for how long nothing is asked, where a person has to act.
+    pub(in crate::switchboard) fn blocked(&self, now: Instant) -> Option<(String, Duration)> {
+        match &self.gate {
+            Gate::Shut { cause, blocked: true, until, .. } if *until > now => Some((cause.clone(), until.since(now))),
+            Gate::Open | Gate::Shut { .. } => None,
         }
     }
 
     /// A job whose text waits for the database.
     pub(in crate::switchboard) fn next_told(&self) -> Option<JobKey> {
         self.told.first().copied()
+    }
+
+    /// The jobs whose text waits for the database since this was last asked.
+    pub(in crate::switchboard) fn take_told_anew(&mut self) -> BTreeSet<JobKey> {
+        core::mem::take(&mut self.told_anew)
     }
 
     /// When [`Self::next`] may have one that it has not now.
@@ -298,26 +330,21 @@ impl Queue {
         }
     }
 
-    /// Why everything that waits has failed so far, and until when: while a person has to act.
-    pub(in crate::switchboard) fn blocked(&self) -> Option<(&str, Instant)> {
-        match &self.gate {
-            Gate::Shut { cause, blocked: true, until, .. } => Some((cause, *until)),
-            Gate::Shut { blocked: false, .. } | Gate::Open => None,
-        }
-    }
-
     /// To be kept with a request that leaves, for [`Self::answered`] and [`Self::failed`].
     pub(in crate::switchboard) const fn shut_count(&self) -> u32 {
         self.shut
     }
 
-    /// The service answered a request that left when the gate had been shut so often. What waits may go at once when
-    /// that opens the gate; whether it does.
+    /// The service answered a request that left when the gate had been shut so often; whether that opens the gate. What
+    /// waited until a person acted may go at once then.
     pub(in crate::switchboard) fn answered(&mut self, shut_count: u32, now: Instant) -> bool {
         if shut_count != self.shut || self.gate == Gate::Open {
             return false;
         }
-        self.gate = Gate::Open;
+        let before = core::mem::replace(&mut self.gate, Gate::Open);
+        if matches!(before, Gate::Shut { blocked: false, .. }) {
+            return true;
+        }
         for (at, key) in core::mem::take(&mut self.due) {
             let at = at.min(now);
             if let Some(job) = self.jobs.get_mut(key) {

@@ -1,0 +1,347 @@
+//! The transcription service, the database or the disk goes away and comes back, or the process itself does: every word
+//! that was said is in the transcript in the end, none was paid for twice, and what is lost says so (T4, T5). Virtual
+//! time.
+
+use callwarden_core::far_end::Plan;
+use callwarden_core::far_end::openai::{Fault, Refusal};
+use callwarden_core::limits;
+use callwarden_core::log::{Event, Level};
+use callwarden_tests::world::speech::{self, caller};
+use callwarden_tests::world::{DatabaseFault, LATENCY, World};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// After the end of an outage everything that waited is tried again within this.
+const BACK: Duration = Duration::from_secs(130);
+/// What a crash cuts off.
+const LOST: &str = "failed: the server stopped while the caller was on a stream: what was being said is lost";
+
+/// How the service is away.
+#[derive(Clone, Copy, Debug)]
+enum Away {
+    Unreachable,
+    Overloaded,
+}
+
+fn go_away(world: &mut World, away: Away) {
+    match away {
+        Away::Unreachable => world.openai_down = true,
+        Away::Overloaded => world.openai.set_fault(Some(Fault::Refuse(Refusal::overloaded()))),
+    }
+}
+
+fn come_back(world: &mut World) {
+    world.openai_down = false;
+    world.openai.set_fault(None);
+}
+
+fn asked(world: &World) -> usize {
+    world.openai.ledger().requests.len()
+}
+
+/// The reasons of `transcription_failed` lines, in order.
+fn said(world: &World) -> Vec<&str> {
+    world.logged(Event::TranscriptionFailed).into_iter().filter_map(|line| line.reason.as_deref()).collect()
+}
+
+#[track_caller]
+fn assert_done(world: &World, call: usize) {
+    assert_eq!(world.transcript(call), speech::text());
+    assert_eq!(world.transcript_status(call), "done");
+    assert!(world.disk.files.is_empty(), "no file is left of what is stored");
+    assert!(world.openai.ledger().repeats().is_empty(), "nothing is paid for twice");
+}
+
+#[test]
+fn an_outage_of_a_minute_an_hour_or_ten_costs_no_word_and_few_requests() {
+    for (outage, away) in [
+        (SECOND * 60, Away::Unreachable),
+        (SECOND * 60, Away::Overloaded),
+        (HOUR, Away::Overloaded),
+        (HOUR * 10, Away::Unreachable),
+        (HOUR * 10, Away::Overloaded),
+    ] {
+        let mut world = World::transcribing();
+        let call = world.call(caller(speech::paced(SECOND)));
+        world.run_for(SECOND * 4);
+        assert_eq!(world.transcript(call), speech::sentence_text(0));
+        go_away(&mut world, away);
+        world.run_for(outage);
+        assert_eq!(world.transcript(call), speech::sentence_text(0));
+        assert_eq!(world.transcript_status(call), "pending");
+        let hours = usize::try_from(outage.as_secs() / 3_600).expect("few");
+        assert!(asked(&world) <= 20 + 80 * hours, "{} requests in {outage:?} of {away:?}", asked(&world));
+        come_back(&mut world);
+        world.run_for(BACK);
+        assert_done(&world, call);
+        assert_eq!(said(&world), ["outage", "over"], "each is said once");
+        world.settle();
+    }
+}
+
+#[test]
+fn many_calls_in_an_outage_cost_no_more_requests_than_one() {
+    let mut world = World::transcribing();
+    go_away(&mut world, Away::Overloaded);
+    let calls: Vec<usize> = (0..10).map(|_| world.call(caller(speech::paced(SECOND)))).collect();
+    world.run_for(HOUR);
+    assert!(asked(&world) <= 20 + 80 + 10, "{} requests", asked(&world));
+    come_back(&mut world);
+    world.run_for(BACK);
+    for call in calls {
+        assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
+    }
+}
+
+#[test]
+fn an_outage_that_outlives_the_process_costs_no_word() {
+    for (before, after) in [(SECOND * 10, SECOND * 10), (SECOND * 600, HOUR), (HOUR * 5, SECOND)] {
+        for away in [Away::Unreachable, Away::Overloaded] {
+            let mut world = World::transcribing();
+            go_away(&mut world, away);
+            let call = world.call(caller(speech::paced(SECOND)));
+            world.run_to_the_end_of(call);
+            world.run_for(before);
+            world.kill_and_restart();
+            world.run_for(after);
+            world.kill_and_restart();
+            world.kill_and_restart();
+            come_back(&mut world);
+            world.run_for(BACK);
+            assert_done(&world, call);
+            world.settle();
+        }
+    }
+}
+
+/// A caller who goes on speaking, sentence by sentence, and has nothing to say to a recording.
+fn talker() -> Plan {
+    Plan { voice: speech::paced(SECOND * 3 / 2), speaks: SECOND * 100, message: Duration::ZERO, ..Plan::default() }
+}
+
+/// Kills the process when that has come about, and waits until nothing is left to do.
+fn kill_when(world: &mut World, done: impl Fn(&World) -> bool) {
+    world.run_until(SECOND * 60, done);
+    world.kill_and_restart();
+    come_back(world);
+    world.run_for(BACK);
+}
+
+#[track_caller]
+fn assert_cut_off(world: &World, call: usize, sentences: &[usize]) {
+    let said = sentences.iter().map(|number| speech::sentence_text(*number)).chain(["[…]".to_owned()]);
+    assert_eq!(world.transcript(call), said.collect::<Vec<_>>().join(" "));
+    assert_eq!(world.transcript_status(call), LOST);
+    assert!(world.disk.files.is_empty(), "{:?}", world.disk.files.keys());
+}
+
+#[test]
+fn a_process_killed_while_it_keeps_an_utterance_loses_only_what_is_being_said() {
+    let mut world = World::transcribing();
+    let call = world.call(talker());
+    kill_when(&mut world, |world| world.disk.writes == 1);
+    assert_cut_off(&world, call, &[0]);
+    assert_eq!(asked(&world), 1);
+}
+
+#[test]
+fn a_process_killed_while_utterances_wait_loses_only_what_is_being_said() {
+    let mut world = World::transcribing();
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(talker());
+    world.run_for(SECOND * 12);
+    assert_eq!(world.disk.files.len(), 2);
+    kill_when(&mut world, |_| true);
+    assert_cut_off(&world, call, &[0, 1]);
+    assert_eq!(asked(&world), 2);
+}
+
+#[test]
+fn a_process_killed_while_an_utterance_is_at_the_service_asks_for_it_once_more() {
+    let mut world = World::transcribing();
+    world.openai.set_delay(SECOND * 5);
+    let call = world.call(talker());
+    kill_when(&mut world, |world| asked(world) == 1);
+    assert_cut_off(&world, call, &[0]);
+    assert_eq!(asked(&world), 2, "the first answer was lost with the process");
+}
+
+#[test]
+fn a_process_killed_while_the_database_takes_a_text_has_it_once() {
+    let mut world = World::transcribing();
+    let call = world.call(talker());
+    world.run_until(SECOND * 5, |world| asked(world) == 1);
+    world.database.latency = SECOND / 2;
+    world.run_for(LATENCY * 4);
+    kill_when(&mut world, |_| true);
+    assert_cut_off(&world, call, &[0]);
+    assert!(asked(&world) <= 2, "its file was still there");
+}
+
+#[test]
+fn a_process_killed_after_a_text_was_stored_asks_for_nothing_again() {
+    let mut world = World::transcribing();
+    let call = world.call(talker());
+    kill_when(&mut world, |world| !world.transcript(call).is_empty() && world.disk.files.is_empty());
+    assert_cut_off(&world, call, &[0]);
+    assert_eq!(asked(&world), 1);
+}
+
+#[test]
+fn a_process_killed_while_a_caller_is_silent_says_so_too_for_nobody_knows() {
+    let mut world = World::transcribing();
+    let call = world.call(Plan { voice: speech::once(SECOND * 100), ..talker() });
+    world.run_for(SECOND * 16);
+    kill_when(&mut world, |_| true);
+    assert_eq!(world.transcript(call), format!("{} […]", speech::text()));
+    assert_eq!(world.transcript_status(call), LOST);
+}
+
+#[test]
+fn a_text_the_database_does_not_take_is_kept_in_place_of_its_audio() {
+    for fault in [DatabaseFault::Refuses, DatabaseFault::Hangs, DatabaseFault::LosesAnswers] {
+        let mut world = World::transcribing();
+        let call = world.call(caller(speech::paced(SECOND)));
+        world.run_for(SECOND * 2);
+        world.database.fault = fault;
+        world.run_to_the_end_of(call);
+        world.run_for(SECOND * 30);
+        let kept: Vec<_> = world.disk.files.keys().collect();
+        assert_eq!(kept.len(), 5, "{fault:?}");
+        assert!(kept.iter().all(|name| name.ends_with(".txt")), "{fault:?}: {kept:?}");
+        assert_eq!(asked(&world), 5);
+        world.database.fault = DatabaseFault::None;
+        world.run_for(SECOND * 30);
+        assert_done(&world, call);
+        assert_eq!(asked(&world), 5);
+        world.settle();
+    }
+}
+
+#[test]
+fn texts_that_the_database_did_not_take_are_stored_by_the_next_process_and_not_asked_for_again() {
+    for fault in [DatabaseFault::Refuses, DatabaseFault::Hangs] {
+        let mut world = World::transcribing();
+        let call = world.call(caller(speech::paced(SECOND)));
+        world.run_for(SECOND * 2);
+        world.database.fault = fault;
+        world.run_to_the_end_of(call);
+        world.run_for(SECOND * 30);
+        world.kill_and_restart();
+        world.run_for(SECOND * 30);
+        world.database.fault = DatabaseFault::None;
+        world.run_for(SECOND * 30);
+        assert_eq!(asked(&world), 5, "{fault:?}");
+        // That the stream had ended waited in memory, and was lost with the process.
+        assert_eq!(world.transcript(call), format!("{} […]", speech::text()));
+        world.run_for(limits::LOOK_UP_TIMES[0] + limits::OVERDUE_ROUND);
+        assert_eq!(world.transcript_status(call), LOST, "its end was found at Twilio (T8)");
+        assert!(world.disk.files.is_empty());
+    }
+}
+
+#[test]
+fn a_database_that_goes_away_while_it_takes_texts_gets_them_when_it_is_back() {
+    let mut world = World::transcribing();
+    world.database.latency = SECOND * 2;
+    let calls: Vec<usize> = (0..12).map(|_| world.call(caller(speech::paced(SECOND)))).collect();
+    world.run_until(SECOND * 10, |world| asked(world) == 12);
+    world.run_for(SECOND / 10);
+    world.database.fault = DatabaseFault::Hangs;
+    world.run_for(SECOND * 40);
+    assert!(world.disk.files.keys().all(|name| name.ends_with(".txt")), "{:?}", world.disk.files.keys());
+    (world.database.fault, world.database.latency) = (DatabaseFault::None, SECOND / 100);
+    world.run_for(SECOND * 60);
+    for call in calls {
+        assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
+    }
+    assert_eq!(asked(&world), 60);
+}
+
+#[test]
+fn a_database_that_refuses_a_text_for_good_costs_that_text_and_no_other() {
+    let mut world = World::transcribing();
+    world.database.fault = DatabaseFault::RefusesTexts;
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 10);
+    assert_eq!(world.transcript(call), "[…] […] […] […] […]");
+    assert_eq!(world.transcript_status(call), "failed: the database refused its text");
+    assert!(world.disk.files.is_empty());
+    world.settle();
+}
+
+#[test]
+fn a_disk_that_fails_is_said_once_and_everything_is_transcribed_all_the_same() {
+    let mut world = World::transcribing();
+    world.disk.fails = true;
+    for _ in 0..2 {
+        let call = world.call(caller(speech::paced(SECOND)));
+        world.run_to_the_end_of(call);
+        world.run_for(SECOND * 2);
+        assert_done_with_repeats(&world, call);
+    }
+    let loud: Vec<_> =
+        world.logged(Event::TranscriptionFailed).into_iter().filter(|line| line.level == Level::Error).collect();
+    assert_eq!(loud.len(), 1);
+    assert_eq!((loud[0].reason.as_deref(), loud[0].cause.as_deref()), (Some("disk"), Some("no space left on device")));
+    world.disk.fails = false;
+    world.run_for(limits::ADOPT_TIME);
+    assert_eq!(said(&world), ["disk", "disk_over"]);
+    world.settle();
+}
+
+/// Two callers who say the same are the same clips.
+#[track_caller]
+fn assert_done_with_repeats(world: &World, call: usize) {
+    assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
+}
+
+#[test]
+fn an_outage_on_a_full_disk_costs_no_word_while_the_process_lives() {
+    let mut world = World::transcribing();
+    world.disk.fails = true;
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_for(HOUR);
+    come_back(&mut world);
+    world.run_for(BACK);
+    assert_done(&world, call);
+}
+
+#[test]
+fn what_a_full_disk_did_not_keep_is_lost_with_the_process_and_said_so() {
+    let mut world = World::transcribing();
+    world.disk.fails = true;
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND);
+    world.disk.fails = false;
+    world.kill_and_restart();
+    come_back(&mut world);
+    world.run_for(BACK);
+    assert_eq!(world.transcript(call), "[…] […] […] […] […]");
+    assert_eq!(world.transcript_status(call), "failed: its audio was lost with the server that heard it");
+    assert_eq!(said(&world).iter().filter(|reason| **reason == "lost").count(), 5, "each is said");
+    world.settle();
+}
+
+#[test]
+fn audio_that_cannot_be_read_for_a_while_is_read_later() {
+    let mut world = World::transcribing();
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 10);
+    world.disk.fails = true;
+    come_back(&mut world);
+    world.run_for(SECOND * 120);
+    let status = world.transcript_status(call);
+    assert!(status.starts_with("failed: its file cannot be read: no space left"), "{status}");
+    world.disk.fails = false;
+    world.run_for(limits::BLOCKED_RETRY);
+    assert_done(&world, call);
+    world.settle();
+}
