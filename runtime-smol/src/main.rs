@@ -1,7 +1,7 @@
 //! The command line of callwarden.
 
 use callwarden::arguments::{self, Command, HELP};
-use callwarden::demo;
+use callwarden::demo::{self, DemoError};
 use callwarden::log;
 use callwarden::prompts;
 use callwarden::serve::{Running, StartError, listen, serve};
@@ -66,9 +66,10 @@ fn list_prompts() -> ExitCode {
 fn play_demo() -> ExitCode {
     let mut out = std::io::stdout();
     let terminal = out.is_terminal();
-    match demo::run(&mut out, terminal) {
+    match demo::run(&mut out, terminal, &environment()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(CAME_OUT_WRONG),
+        Err(error @ DemoError::Config(_)) => fail(WRONG_USAGE, &error),
         Err(error) => fail(CANNOT_START, &error),
     }
 }
@@ -129,9 +130,12 @@ fn stopped(level: Level, detail: &str) -> ExitCode {
 
 /// Reads the environment, once. Each problem is a line of its own.
 fn read_config() -> Result<Config, ExitCode> {
+    Config::from_pairs(environment()).map_err(|problems| fail(WRONG_USAGE, &problems))
+}
+
+fn environment() -> Vec<(String, String)> {
     let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
-    let pairs = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    Config::from_pairs(pairs).map_err(|problems| fail(WRONG_USAGE, &problems))
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Says what is wrong on standard error, one line each. Where that is closed, the exit code has to do.

@@ -207,6 +207,16 @@ fn credentials_that_cannot_be_used_stop_the_start_with_a_line_that_says_what_to_
 }
 
 #[test]
+fn the_demo_takes_no_transcription_service_that_a_server_would_not_take() {
+    let variables =
+        [("OPENAI_API_KEY", "hush-hush"), ("OPENAI_BASE_URL", "my server"), ("PORT", "no port of the demo's")];
+    let output = run(&["demo"], &variables);
+    let lines = lines(&output);
+    assert_eq!((output.status.code(), lines.len(), output.stdout.len()), (Some(2), 1, 0), "{lines:?}");
+    assert!(lines[0].starts_with("callwarden: OPENAI_BASE_URL: "), "{lines:?}");
+}
+
+#[test]
 fn a_voice_that_is_no_name_is_a_wrong_variable() {
     let output = run(&["config"], &[("GOOGLE_TTS_VOICE", "Google.he-IL-Wavenet-A")]);
     assert_eq!(output.status.code(), Some(2));

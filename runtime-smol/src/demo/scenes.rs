@@ -18,6 +18,8 @@ pub(super) struct Scene {
     pub(super) ended_by: EndedBy,
     /// What the watchdog has to give as its reason, if it has to act.
     pub(super) fallback: Option<&'static str>,
+    /// How many seconds the caller speaks into each stream and each recording: a line of the transcript each.
+    pub(super) says: &'static [u64],
     /// No silence may be longer.
     pub(super) silence_max: Duration,
 }
@@ -40,6 +42,7 @@ pub(super) fn all() -> [Scene; 5] {
             hears: &[Greeting, Streaming, StreamingSilent, Goodbye],
             ended_by: EndedBy::Document,
             fallback: None,
+            says: &[6],
             silence_max: END_SILENCE,
         },
         Scene {
@@ -48,6 +51,7 @@ pub(super) fn all() -> [Scene; 5] {
             hears: &[Greeting, Streaming],
             ended_by: EndedBy::Caller,
             fallback: None,
+            says: &[5],
             silence_max: END_SILENCE,
         },
         Scene {
@@ -56,6 +60,7 @@ pub(super) fn all() -> [Scene; 5] {
             hears: &[Greeting, Prompt, Beep, Recording, Goodbye],
             ended_by: EndedBy::Document,
             fallback: Some("no_start"),
+            says: &[4],
             silence_max: seconds(8),
         },
         Scene {
@@ -64,6 +69,7 @@ pub(super) fn all() -> [Scene; 5] {
             hears: recorded,
             ended_by: EndedBy::Caller,
             fallback: Some("no_media"),
+            says: &[4],
             silence_max: seconds(14),
         },
         Scene {
@@ -72,6 +78,7 @@ pub(super) fn all() -> [Scene; 5] {
             hears: &[Greeting, Streaming, Prompt, Beep, Recording],
             ended_by: EndedBy::Caller,
             fallback: Some("media_stalled"),
+            says: &[5, 4],
             silence_max: seconds(8),
         },
     ]

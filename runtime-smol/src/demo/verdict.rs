@@ -2,11 +2,16 @@
 
 use super::rows::Row;
 use super::scenes::Scene;
+use callwarden_core::far_end::openai::Passage;
 use callwarden_core::far_end::{EndedBy, Heard, Ledger};
 use std::time::Duration;
 
 /// What a REST round trip and a loaded machine may add to a silence.
 const ALLOWANCE: Duration = Duration::from_secs(1);
+/// A word that ends so shortly before the caller stops may not have reached us.
+const MARGIN_MILLIS: u64 = 400;
+/// Samples of a millisecond.
+const SAMPLES_PER_MILLISECOND: u64 = 8;
 
 /// A scene as it was played.
 #[derive(Debug)]
@@ -19,10 +24,14 @@ pub(super) struct Played {
 }
 
 impl Played {
-    pub(super) fn new(scene: Scene, ledger: Ledger, row: Option<Row>) -> Self {
+    /// `passage` is what the caller says, where whoever transcribes it makes no mistakes.
+    pub(super) fn new(scene: Scene, ledger: Ledger, row: Option<Row>, passage: Option<&Passage>) -> Self {
         let mut wrong = experienced(&scene, &ledger);
         match &row {
-            Some(row) => wrong.extend(written(&scene, &ledger, row)),
+            Some(row) => {
+                wrong.extend(written(&scene, &ledger, row));
+                wrong.extend(transcribed(&scene, row, passage));
+            }
             None => wrong.push("the call is not in the database".to_owned()),
         }
         Self { scene, ledger, row, wrong }
@@ -72,6 +81,38 @@ fn written(scene: &Scene, ledger: &Ledger, row: &Row) -> Vec<String> {
     wrong
 }
 
+/// A transcript has to be there. Where the words are known it has a line for each stream and recording: the beginning of
+/// what the caller says, up to the last word at least that was finished.
+fn transcribed(scene: &Scene, row: &Row, passage: Option<&Passage>) -> Option<String> {
+    let status = row.transcript_status.as_deref().unwrap_or("nothing");
+    if status != "done" {
+        // What hinders it stands beside the transcript.
+        let status = status.split(':').next().unwrap_or_default();
+        return Some(format!("the database says transcript_status {status}, not done"));
+    }
+    let transcript = row.transcript.as_deref().unwrap_or_default();
+    let Some(passage) = passage else {
+        return transcript.trim().is_empty().then(|| "its transcript is empty".to_owned());
+    };
+    let lines: Vec<&str> = transcript.lines().collect();
+    if lines.len() != scene.says.len() {
+        let (found, expected) = (lines.len(), scene.says.len());
+        return Some(format!("the parts of the transcript are {found}, not {expected}"));
+    }
+    let wrong = |(line, seconds): (&&str, &u64)| {
+        !passage.text().starts_with(line) || !line.starts_with(&finished(passage, *seconds))
+    };
+    let part = lines.iter().zip(scene.says).position(wrong)? + 1;
+    Some(format!("part {part} of the transcript is not what the caller said"))
+}
+
+/// What a caller has said of a passage after so many seconds, for sure.
+fn finished(passage: &Passage, seconds: u64) -> String {
+    let end = (seconds * 1_000).saturating_sub(MARGIN_MILLIS) * SAMPLES_PER_MILLISECOND;
+    let words = passage.words().iter().take_while(|word| word.to as u64 <= end);
+    words.map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 pub(super) fn who(by: EndedBy) -> &'static str {
     match by {
         EndedBy::Caller => "the caller",
@@ -108,6 +149,7 @@ pub(super) fn state(ledger: &Ledger) -> &'static str {
 pub(super) mod tests {
     use super::super::scenes;
     use super::*;
+    use crate::far_end::sample;
     use callwarden_core::far_end::{Recorded, Span};
     use callwarden_core::sid::RecordingSid;
     use callwarden_core::time::{Instant, UnixMillis};
@@ -142,8 +184,30 @@ pub(super) mod tests {
             fallback_reason: scene.fallback.map(str::to_owned),
             how_far: scene.fallback.map(|_| "no start seen".to_owned()),
             recordings: i64::try_from(ledger.recordings.len()).expect("few"),
+            transcript: Some(said(scene.says)),
+            transcript_status: Some("done".to_owned()),
+            utterances_transcribed: 1,
+            recordings_transcribed: i64::try_from(ledger.recordings.len()).expect("few"),
+            trouble: None,
         };
-        Played::new(scene, ledger, Some(row))
+        Played::new(scene, ledger, Some(row), Some(&passage()))
+    }
+
+    fn passage() -> Passage {
+        sample::passage().expect("a table")
+    }
+
+    fn said(seconds: &[u64]) -> String {
+        let passage = passage();
+        seconds.iter().map(|seconds| finished(&passage, *seconds)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What is wrong with a rescued call whose row was changed so, with the words known or not.
+    fn wrong(change: impl Fn(&mut Row), known: bool) -> Vec<String> {
+        let Played { scene, ledger, row, .. } = rescued();
+        let mut row = row.expect("a row");
+        change(&mut row);
+        Played::new(scene, ledger, Some(row), known.then(passage).as_ref()).wrong
     }
 
     pub(in super::super) fn rescued() -> Played {
@@ -172,20 +236,59 @@ pub(super) mod tests {
 
     #[test]
     fn the_database_has_to_agree() {
-        let Played { scene, ledger, row, .. } = rescued();
-        let row = row.expect("a row");
-        let found = |row: Option<Row>| Played::new(scene.clone(), ledger.clone(), row).wrong.join("\n");
-        assert!(found(None).contains("not in the database"));
-        let other = Row { fallback_reason: None, ..row.clone() };
-        assert!(found(Some(other)).contains("fallback_reason nothing, not no_start"));
-        let other = Row { status: Some("ringing".to_owned()), recordings: 0, ..row };
-        assert!(found(Some(other)).contains("status ringing, not completed"));
+        let Played { scene, ledger, .. } = rescued();
+        assert_eq!(Played::new(scene, ledger, None, None).wrong, ["the call is not in the database"]);
+        let found = wrong(|row| row.fallback_reason = None, true);
+        assert_eq!(found, ["the database says fallback_reason nothing, not no_start"]);
+        let other = |row: &mut Row| (row.status, row.recordings) = (Some("ringing".to_owned()), 0);
+        let expected = ["the database says status ringing, not completed", "the database says recordings 0, not 1"];
+        assert_eq!(wrong(other, true), expected);
+    }
+
+    #[test]
+    fn a_transcript_holds_what_was_finished_and_nothing_that_was_not_said() {
+        let part = ["part 1 of the transcript is not what the caller said"];
+        for (transcript, expected) in [
+            ("שלום, מדבר יוסי. הרכב שלי עושה", &[][..]),
+            ("שלום, מדבר יוסי. הרכב שלי עושה רעש", &[]),
+            ("שלום, מדבר יוסי. הרכב שלי", &part),
+            ("שלום, מדבר יוסי. הרכב שלי עושה שקט", &part),
+            ("מדבר יוסי. הרכב שלי עושה רעש", &part),
+            ("שלום, מדבר יוסי. הרכב שלי עושה\nשלום,", &["the parts of the transcript are 2, not 1"]),
+            ("", &["the parts of the transcript are 0, not 1"]),
+        ] {
+            assert_eq!(wrong(|row| row.transcript = Some(transcript.to_owned()), true), expected, "{transcript}");
+        }
+        let two = finished(&passage(), 5);
+        assert_eq!(two, "שלום, מדבר יוסי. הרכב שלי עושה רעש בבלמים,");
+    }
+
+    #[test]
+    fn of_a_real_service_any_words_will_do_but_there_have_to_be_some() {
+        assert_eq!(wrong(|row| row.transcript = Some("שלם מדבר יוסף".to_owned()), false), [""; 0]);
+        for nothing in [None, Some(" ".to_owned())] {
+            assert_eq!(wrong(|row| row.transcript.clone_from(&nothing), false), ["its transcript is empty"]);
+        }
+    }
+
+    #[test]
+    fn a_transcript_that_is_not_done_is_wrong_with_whatever_service() {
+        for (status, word) in [
+            (None, "nothing"),
+            (Some("empty"), "empty"),
+            (Some("pending"), "pending"),
+            (Some("failed: it answered 401"), "failed"),
+        ] {
+            let stands = |row: &mut Row| row.transcript_status = status.map(str::to_owned);
+            let expected = [format!("the database says transcript_status {word}, not done")];
+            assert_eq!([wrong(stands, true), wrong(stands, false)], [&expected[..], &expected]);
+        }
     }
 
     #[test]
     fn a_warning_of_twilios_or_an_update_too_many_is_wrong() {
         let Played { scene, mut ledger, row, .. } = rescued();
         ledger.updates.push(Instant::from_millis(12_000));
-        assert_eq!(Played::new(scene, ledger, row).wrong, ["2 REST updates where 1 is right"]);
+        assert_eq!(Played::new(scene, ledger, row, None).wrong, ["2 REST updates where 1 is right"]);
     }
 }
