@@ -3,7 +3,7 @@
 //! Its functions are for tests: they panic where something that has to happen does not.
 
 use crate::database::{Row, TestDatabase};
-use crate::http::{PATIENCE, soon};
+use crate::http::{PATIENCE, soon, within};
 use crate::process::{ACCOUNT, AUTH_TOKEN, HOST, Server};
 use callwarden::far_end::{self, FarEndService, PlacedCall};
 use callwarden_core::far_end::{Ledger, Line, Plan};
@@ -183,7 +183,12 @@ impl Caller {
 
     /// Waits for the end of the call.
     pub async fn ended(self) -> (CallSid, Ledger) {
-        (self.sid, soon("the end of a call", self.placed.ended()).await)
+        self.ended_within(PATIENCE).await
+    }
+
+    /// Waits for the end of a long call.
+    pub async fn ended_within(self, time: Duration) -> (CallSid, Ledger) {
+        (self.sid, within(time, "the end of a call", self.placed.ended()).await)
     }
 }
 

@@ -54,12 +54,6 @@ impl Engine {
         Some(Self { child, address, directory })
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// The `OPENAI_BASE_URL` of a server that asks it.
     #[must_use]
     pub fn base_url(&self) -> String {

@@ -21,8 +21,16 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// # Panics
 /// After [`PATIENCE`].
 pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    within(PATIENCE, what, wait).await
+}
+
+/// Waits for what may take longer than [`PATIENCE`].
+///
+/// # Panics
+/// After `time`.
+pub async fn within<T>(time: Duration, what: &str, wait: impl Future<Output = T>) -> T {
     let never = async {
-        smol::Timer::after(PATIENCE).await;
+        smol::Timer::after(time).await;
         panic!("waited in vain for {what}")
     };
     wait.or(never).await
