@@ -28,14 +28,14 @@ use std::collections::{BTreeSet, VecDeque};
 pub(super) struct Recordings {
     pub(super) works: Slab<Work, WorkKind>,
     known: BTreeSet<RecordingSid>,
-    /// When one that was given back is to be tried again.
-    retry: Option<Instant>,
+    /// When those that were given back are to be tried again: each that comes before another round would.
+    retries: BTreeSet<Instant>,
 }
 
 impl Recordings {
     pub(super) fn new() -> Self {
         let capacity = usize::try_from(limits::RECORDINGS_TAKEN_MAX).unwrap_or(usize::MAX);
-        Self { works: Slab::new(capacity), known: BTreeSet::new(), retry: None }
+        Self { works: Slab::new(capacity), known: BTreeSet::new(), retries: BTreeSet::new() }
     }
 
     /// How many more may be taken.
@@ -45,8 +45,18 @@ impl Recordings {
 
     /// When the next one is to be tried again; those whose time has come are forgotten.
     pub(super) fn next_retry(&mut self, now: Instant) -> Option<Instant> {
-        self.retry = self.retry.filter(|at| *at > now);
-        self.retry
+        while self.retries.first().is_some_and(|at| *at <= now) {
+            self.retries.pop_first();
+        }
+        self.retries.first().copied()
+    }
+
+    /// One is to be tried again after so long. What waits longer than for a round is found by one: so there are never
+    /// more of these times than a round has milliseconds.
+    fn retry(&mut self, now: Instant, wait: Duration) {
+        if wait <= limits::RECORDINGS_ROUND {
+            self.retries.insert(now + wait);
+        }
     }
 
     fn remove(&mut self, key: WorkKey) -> Option<Work> {
@@ -304,8 +314,7 @@ impl Switchboard {
         let state = if later == Later::Blocked || work.taken.failed { JobState::Failed } else { JobState::Waiting };
         let (attempts, error) = (work.taken.attempt, Some(cause.to_owned()));
         // The database's clock decides, and may be a little behind.
-        let retry = self.now.mono + wait + limits::INHERIT_WAIT;
-        self.recordings.retry = Some(self.recordings.retry.map_or(retry, |at| at.min(retry)));
+        self.recordings.retry(self.now.mono, wait + limits::INHERIT_WAIT);
         self.give_back(key, Job { state, attempts, error, next_at: Some(now + wait) }, out);
     }
 
