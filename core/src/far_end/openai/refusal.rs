@@ -30,7 +30,8 @@ impl Refusal {
     }
 
     /// 400: the body is not the form it should be.
-    pub(super) fn bad_form(message: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn bad_form(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", None, message)
     }
 
@@ -49,7 +50,9 @@ impl Refusal {
         Self::new(404, "invalid_request_error", Some("model_not_found"), text)
     }
 
-    pub(super) fn too_short() -> Self {
+    /// 400: the audio is shorter than [`limits::FAR_END_AUDIO_TIME_MIN`].
+    #[must_use]
+    pub fn too_short() -> Self {
         let text = "Audio file is too short. Minimum audio length is 0.1 seconds.";
         Self::invalid("file", Some("audio_too_short"), text)
     }
