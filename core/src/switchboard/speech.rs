@@ -172,7 +172,7 @@ impl Switchboard {
         match outcome {
             Outcome::Text(text) => {
                 self.service_answered(shut_count, out);
-                self.take_text(key, text);
+                self.take_text(key, text, out);
             }
             Outcome::Refused => {
                 self.service_answered(shut_count, out);
@@ -228,7 +228,7 @@ impl Switchboard {
     }
 
     /// A job's text came. It is dropped where a model made it of near-silence (T6).
-    fn take_text(&mut self, key: JobKey, text: String) {
+    fn take_text(&mut self, key: JobKey, text: String, out: &mut Vec<Output>) {
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         let invented = job.near_silent && transcription::is_stock_phrase(&text);
         self.counters.stock_phrases_dropped += u64::from(invented);
@@ -237,6 +237,9 @@ impl Switchboard {
         job.transcribed = true;
         self.speech_in_memory -= job.drop_audio();
         self.speech.step(key, Step::Told);
+        if !self.database.is_up() {
+            self.keep_text(key, out);
+        }
     }
 
     fn try_later(&mut self, key: JobKey, wait: Duration, blocked: bool, cause: &str, out: &mut Vec<Output>) {
@@ -291,7 +294,7 @@ impl Switchboard {
         let Some(job) = self.speech.jobs.get(key) else { return };
         match taken {
             Taken::Yes => {}
-            Taken::NotNow => return self.keep_text(key, out),
+            Taken::NotNow => return self.keep_texts(key, out),
             Taken::Never => return self.give_up_on(key, "the database refused its text", out),
         }
         let chars = job.fact.text.chars().count();
@@ -315,10 +318,17 @@ impl Switchboard {
         }
     }
 
+    /// The database did not take this text, and will not take those that wait behind it.
+    fn keep_texts(&mut self, key: JobKey, out: &mut Vec<Output>) {
+        self.speech.step(key, Step::Told);
+        for key in self.speech.told().collect::<Vec<_>>() {
+            self.keep_text(key, out);
+        }
+    }
+
     /// The database does not take a text now: the file holds it from now on in place of the audio, so that nobody has
     /// to transcribe it again (T5).
     fn keep_text(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        self.speech.step(key, Step::Told);
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Live { file, kept: Some(Content::Audio), rewriting: rewriting @ false, .. } = &mut job.sound {
             *rewriting = true;

@@ -222,6 +222,11 @@ impl Queue {
         }
     }
 
+    /// Every job whose text waits for the database.
+    pub(in crate::switchboard) fn told(&self) -> impl Iterator<Item = JobKey> {
+        self.told.iter().copied()
+    }
+
     /// A job whose text waits for the database.
     pub(in crate::switchboard) fn next_told(&self) -> Option<JobKey> {
         self.told.first().copied()
