@@ -24,8 +24,9 @@ use callwarden_tests::http::soon;
 use callwarden_tests::process::Server;
 use serde_json::Value;
 use smol::Timer;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use voice::Script;
 
@@ -108,10 +109,15 @@ impl Site {
     }
 
     /// The files of speech in the `DATA_DIR` of this name.
+    fn paths(&self, name: &str) -> Vec<PathBuf> {
+        let nodes = entries(&self.deployment.data_dir(name).join("utterances")).into_iter();
+        nodes.filter(|node| node.is_dir()).flat_map(|node| entries(&node)).collect()
+    }
+
+    /// Their names.
     fn files(&self, name: &str) -> Vec<String> {
-        let utterances = self.deployment.data_dir(name).join("utterances");
-        let nodes = entries(&utterances).into_iter().filter(|node| utterances.join(node).is_dir());
-        nodes.flat_map(|node| entries(&utterances.join(node))).collect()
+        let text = |path: &PathBuf| path.file_name().and_then(OsStr::to_str).expect("UTF-8").to_owned();
+        self.paths(name).iter().map(text).collect()
     }
 
     /// Waits until no file is left there: a text is stored before its file goes.
@@ -126,8 +132,8 @@ impl Site {
 
     /// How many processes the `DATA_DIR` of this name knows of.
     fn nodes(&self, name: &str) -> usize {
-        let utterances = self.deployment.data_dir(name).join("utterances");
-        entries(&utterances).iter().filter(|entry| entry.ends_with(".lock")).count()
+        let entries = entries(&self.deployment.data_dir(name).join("utterances"));
+        entries.iter().filter(|entry| entry.extension().is_some_and(|name| name == "lock")).count()
     }
 
     /// Nothing was transcribed twice, and these are the texts there were, in whatever order.
@@ -205,9 +211,9 @@ fn transcript(row: &Row) -> (Option<&str>, Option<&str>) {
     (column(row, "transcript_status"), column(row, "transcript"))
 }
 
-fn entries(directory: &Path) -> Vec<String> {
+fn entries(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
+    entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
 /// A member of `/readyz`.

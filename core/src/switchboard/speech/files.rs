@@ -169,7 +169,9 @@ impl Switchboard {
 
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
     fn adopted(&mut self, orphans: Vec<Orphan>, out: &mut Vec<Output>) {
-        for Orphan { node, files } in orphans {
+        for Orphan { node, mut files } in orphans {
+            // Where both files of an utterance are left, its text comes first: its name is less than that of its audio.
+            files.sort_unstable();
             for (name, bytes) in files {
                 self.adopt(&name, bytes, out);
             }
