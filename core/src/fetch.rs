@@ -64,6 +64,9 @@ impl FetchResponse {
 pub enum FetchError {
     /// Not one byte of the request reached the other side: no address, refused, TLS failed.
     NotSent(String),
+    /// Nothing was sent either, and no wait helps: the host has no address that the request may go to
+    /// ([`FetchRequest::public_only`]).
+    NotAllowed(String),
     /// It may have been received and acted upon: a timeout, a cut, an answer that cannot be read.
     Ambiguous(String),
 }
@@ -71,6 +74,7 @@ pub enum FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotAllowed(cause) => write!(f, "the request may not be sent: {cause}"),
             Self::NotSent(cause) => write!(f, "the request could not be sent: {cause}"),
             Self::Ambiguous(cause) => write!(f, "no usable answer: {cause}"),
         }

@@ -117,7 +117,7 @@ pub fn update_outcome(result: &Result<FetchResponse, FetchError>) -> Answer<Upda
     match result {
         Err(error) => Answer {
             outcome: match error {
-                FetchError::NotSent(_) => UpdateOutcome::NotDelivered,
+                FetchError::NotSent(_) | FetchError::NotAllowed(_) => UpdateOutcome::NotDelivered,
                 FetchError::Ambiguous(_) => UpdateOutcome::Ambiguous,
             },
             detail: error.to_string(),

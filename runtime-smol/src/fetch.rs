@@ -99,6 +99,7 @@ impl Client {
     /// # Errors
     ///
     /// [`FetchError::NotSent`] when nothing of the request was written: it is not valid, or no connection came about.
+    /// [`FetchError::NotAllowed`] when the host has no address that the request may go to.
     /// [`FetchError::Ambiguous`] for everything after. The texts hold no credentials and no path.
     pub async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, FetchError> {
         let request = prepare(request).map_err(|cause| FetchError::NotSent(cause.to_owned()))?;

@@ -54,6 +54,12 @@ impl Deployment {
         self.server_at(name, 0).await
     }
 
+    /// Where the servers of this name keep their files.
+    #[must_use]
+    pub fn data_dir(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// Kills a server, as the system does when memory runs out, and starts it again on the same port.
     pub async fn kill_and_restart(&self, name: &str, server: Server) -> Server {
         let port = server.address().port();
@@ -62,8 +68,9 @@ impl Deployment {
         self.server_at(name, port).await
     }
 
-    async fn server_at(&self, name: &str, port: u16) -> Server {
-        let (data, port) = (self.directory.join(name).display().to_string(), port.to_string());
+    /// As [`Self::server`], on a port that another one has left.
+    pub async fn server_at(&self, name: &str, port: u16) -> Server {
+        let (data, port) = (self.data_dir(name).display().to_string(), port.to_string());
         let mut variables: Vec<_> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         variables.extend([("DATA_DIR", data.as_str()), ("PORT", port.as_str())]);
         let server = Server::start(self.binary, &variables);

@@ -142,7 +142,9 @@ impl FarEnd {
                 };
                 (repeat, 11200, format!("the answer was {status}"))
             }
-            Some(Err(error @ FetchError::NotSent(_))) => (overrides.on_connect, 11205, error.to_string()),
+            Some(Err(error @ (FetchError::NotSent(_) | FetchError::NotAllowed(_)))) => {
+                (overrides.on_connect, 11205, error.to_string())
+            }
             Some(Err(error @ FetchError::Ambiguous(_))) => (overrides.on_read, 11205, error.to_string()),
             None => (overrides.on_read, 11205, "no answer in time".to_owned()),
         };

@@ -83,7 +83,8 @@ pub enum DownloadOutcome {
     Gone,
     /// The auth token is wrong (401): try the next one.
     Unauthorized,
-    /// Every other refusal (403, 400, a redirect that is not followed): a person has to act.
+    /// Every other refusal (403, 400, a redirect that is not followed or leads to no public address): a person has to
+    /// act.
     Forbidden,
     /// Twilio or the network is in trouble: try again.
     Outage {
@@ -102,7 +103,13 @@ pub fn download_outcome(
 ) -> Answer<DownloadOutcome> {
     let response = match result {
         Ok(response) => response,
-        Err(error) => return Answer { outcome: DownloadOutcome::Outage { after: None }, detail: error.to_string() },
+        Err(error) => {
+            let outcome = match error {
+                FetchError::NotAllowed(_) => DownloadOutcome::Forbidden,
+                FetchError::NotSent(_) | FetchError::Ambiguous(_) => DownloadOutcome::Outage { after: None },
+            };
+            return Answer { outcome, detail: error.to_string() };
+        }
     };
     if (200..300).contains(&response.status) && Kind::of(&response.body).is_some() {
         let detail = format!("{} answered {} with {} bytes", asked.name(), response.status, response.body.len());
@@ -120,7 +127,11 @@ pub fn download_outcome(
         (200..=299 | 408 | 429 | 500.., _) => DownloadOutcome::Outage { after: response.retry_after(now) },
         _ => DownloadOutcome::Forbidden,
     };
-    Answer { outcome, detail: body.detail_of(asked.name(), response) }
+    let mut detail = body.detail_of(asked.name(), response);
+    if (300..=399).contains(&response.status) && outcome == DownloadOutcome::Forbidden {
+        detail += ", a redirect that is not followed: only the first one is, and only to https";
+    }
+    Answer { outcome, detail }
 }
 
 fn redirect(response: &FetchResponse) -> DownloadOutcome {

@@ -61,7 +61,7 @@ impl Backend {
             Some(connection) => connection,
             None => {
                 let time = self.settings.connect_time.min(budget.due.saturating_duration_since(Instant::now()));
-                self.connector.connect(&origin, time).await.map_err(FetchError::NotSent)?
+                self.connector.connect(&origin, time).await?
             }
         };
         let framer = Framer::new(request.method() == Method::Head, budget.response_bytes_max);

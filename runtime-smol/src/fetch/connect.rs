@@ -1,6 +1,7 @@
 //! From an origin to a connected stream: addresses, TCP, TLS. Nothing of a request is sent here, so every failure here
 //! means "not sent".
 
+use callwarden_core::fetch::FetchError;
 use callwarden_core::http::address::is_public;
 use core::fmt;
 use core::pin::Pin;
@@ -123,15 +124,20 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// The causes, as text.
-    pub(super) async fn connect(&self, origin: &Origin, time: Duration) -> Result<Connection, String> {
+    /// [`FetchError::NotAllowed`] when the host has only addresses that the origin may not be reached at,
+    /// [`FetchError::NotSent`] for everything else.
+    pub(super) async fn connect(&self, origin: &Origin, time: Duration) -> Result<Connection, FetchError> {
         let due = Instant::now() + time;
         let addresses = before(due, resolve(origin)).await.map_err(|error| {
             let host = &origin.host;
-            format!("no address for {host}: {}", causes(&error))
+            FetchError::NotSent(format!("no address for {host}: {}", causes(&error)))
         })?;
-        let addresses = allowed(origin, addresses)?;
-        let tcp = connect_any(&addresses, due).await?;
+        let addresses = allowed(origin, addresses).map_err(FetchError::NotAllowed)?;
+        self.connect_to(origin, &addresses, due).await.map_err(FetchError::NotSent)
+    }
+
+    async fn connect_to(&self, origin: &Origin, addresses: &[SocketAddr], due: Instant) -> Result<Connection, String> {
+        let tcp = connect_any(addresses, due).await?;
         tcp.set_nodelay(true).map_err(|error| format!("connect to {origin}: {}", causes(&error)))?;
         if !origin.tls {
             return Ok(Connection::over(tcp));

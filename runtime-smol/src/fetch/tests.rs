@@ -70,7 +70,7 @@ fn a_request_for_public_addresses_does_not_reach_our_own_network_by_address_or_b
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
             let url = format!("http://{host}:{port}/");
             match client.fetch(FetchRequest { url, public_only: true, ..request() }).await {
-                Err(FetchError::NotSent(cause)) => assert!(cause.contains("no public address"), "{host}: {cause}"),
+                Err(FetchError::NotAllowed(cause)) => assert!(cause.contains("no public address"), "{host}: {cause}"),
                 other => panic!("{host} was reached: {other:?}"),
             }
         }

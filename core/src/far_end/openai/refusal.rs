@@ -30,7 +30,8 @@ impl Refusal {
     }
 
     /// 400: the body is not the form it should be.
-    pub(super) fn bad_form(message: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn bad_form(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", None, message)
     }
 
@@ -56,7 +57,7 @@ impl Refusal {
         Self::invalid("file", Some("invalid_value"), text)
     }
 
-    /// 400: less than a tenth of a second.
+    /// 400: the audio is shorter than [`limits::FAR_END_AUDIO_TIME_MIN`].
     #[must_use]
     pub fn too_short() -> Self {
         let text = "Audio file is too short. Minimum audio length is 0.1 seconds.";

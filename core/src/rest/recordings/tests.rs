@@ -119,6 +119,7 @@ fn each_answer_to_a_download_means_what_the_rule_says() {
         (answer(503, &[("Retry-After", "121")], "x"), outage(), outage()),
         (error(500, 20_500), outage(), outage()),
         (Err(FetchError::NotSent("refused".to_owned())), outage(), outage()),
+        (Err(FetchError::NotAllowed("no public address".to_owned())), Forbidden, Forbidden),
         (Err(FetchError::Ambiguous("the answer's body is too long".to_owned())), outage(), outage()),
     ];
     for (result, from_twilio, from_storage) in cases {
@@ -140,6 +141,10 @@ fn the_detail_of_a_download_says_who_answered_what() {
         "the storage of the recording answered 403 with a body that is not JSON"
     );
     let late = answer(404, &[("twilio-request-id", "RQ7")], r#"{"code": 20404, "message": "not found"}"#);
+    let redirect = answer(302, &[("location", "http://host/a")], "");
+    let expected = "Twilio answered 302 without a body, a redirect that is not followed: only the first one is, and only \
+        to https";
+    assert_eq!(detail(Keeper::Twilio, redirect), expected);
     assert_eq!(detail(Keeper::Twilio, late), "Twilio answered 404, code 20404: not found (request RQ7)");
 }
 

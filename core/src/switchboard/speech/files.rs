@@ -162,7 +162,9 @@ impl Switchboard {
 
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
     fn adopted(&mut self, orphans: Vec<Orphan>) {
-        for Orphan { node, files } in orphans {
+        for Orphan { node, mut files } in orphans {
+            // Where both files of an utterance are left, its text comes first: its name is less than that of its audio.
+            files.sort_unstable();
             self.adoptees.extend(files);
             if !self.inherit.contains(&node) {
                 self.inherit.push_back(node);
