@@ -22,6 +22,8 @@ ALTER TABLE call_log ADD COLUMN recording_missing text;
 -- The calls that may have to be looked up.
 CREATE INDEX call_log_unsettled ON call_log (updated_at) WHERE ended_at IS NULL OR transcript_status = 'pending';
 
+-- How often it was taken; job_attempts is the try of which was told what stands in the row.
+ALTER TABLE recordings ADD COLUMN job_tries integer NOT NULL DEFAULT 0;
 -- Also failed jobs are tried again when a time is set.
 DROP INDEX recordings_waiting;
 CREATE INDEX recordings_waiting ON recordings (job_next_at) WHERE job_state IS NULL OR job_next_at IS NOT NULL;

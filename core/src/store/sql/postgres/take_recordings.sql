@@ -1,5 +1,6 @@
 -- Takes recordings that wait to be transcribed, for a process and a time, by this database's clock (T5). One that
--- another process holds is left to it until its time is over.
+-- another process holds is left to it until its time is over. What was told of earlier tries stays as it is: it may have
+-- to be taken again because nothing is told of this one.
 WITH waiting AS (
     SELECT recording.recording_sid, call.account_sid
     FROM recordings AS recording JOIN call_log AS call ON call.call_sid = recording.call_sid
@@ -16,13 +17,12 @@ WITH waiting AS (
 UPDATE recordings AS taken SET
     job_node = $1,
     job_until = now() + $2 * interval '1 millisecond',
-    job_attempts = taken.job_attempts + 1,
-    job_next_at = NULL
+    job_tries = greatest(taken.job_tries, taken.job_attempts) + 1
 FROM waiting
 WHERE taken.recording_sid = waiting.recording_sid
 RETURNING taken.recording_sid, taken.call_sid, waiting.account_sid,
     round(extract(epoch FROM taken.created_at) * 1000)::bigint,
-    taken.job_attempts,
+    taken.job_tries,
     (taken.job_state IS NOT NULL)::int::bigint,
     (
         SELECT string_agg(segment.sequence::text, ' ' ORDER BY segment.sequence)
