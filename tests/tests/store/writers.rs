@@ -1,15 +1,18 @@
 //! Many writers of one call, over two connections at once: nothing is lost, and nobody deadlocks (D2).
 
-use super::{AT, all, fact, of_call, on_both, recorded, recording, said, segment};
+use super::{AT, all, fact, of_call, on_both, put, recorded, recording, said, segment};
 use callwarden::store::Store;
 use callwarden_core::config::Database;
 use callwarden_core::limits::STORE_TIME;
+use callwarden_core::sid::RecordingSid;
 use callwarden_core::store::{
     CallStatus, Fact, FallbackReason, Job, RecordingFact, RecordingState, StoreAnswer, StoreCommand, StoreError,
     TranscriptStart,
 };
 use callwarden_tests::database::TestDatabase;
 use core::time::Duration;
+use smol::block_on;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 /// How often a command that had to wait for too long is sent again.
 const ATTEMPTS_MAX: u32 = 50;
@@ -136,4 +139,41 @@ fn commands_about_the_same_speech_in_any_order_never_deadlock() {
             assert_eq!(of_call(database, number, "transcript").await, ["מילה"; 40].join(" "));
         }
     });
+}
+
+#[test]
+fn recordings_are_given_back_in_the_order_in_which_facts_lock_them() {
+    let database = TestDatabase::postgres();
+    let Database::Postgres(url) = database.database() else { panic!("a database of Postgres") };
+    block_on(async {
+        reveal_deadlocks(&database).await;
+        let store = database.store().await;
+        // Their rows lie in the order in which they came, which is not that of their names.
+        for number in [2, 1] {
+            put(&store, vec![recording(number, number, |_| {})]).await;
+        }
+        database.execute("UPDATE recordings SET job_node = 'gone', job_until = now() + interval '1 hour'").await;
+        let mut facts = PgConnection::connect(url.expose()).await.expect("a connection");
+        let change = |number| {
+            let sid = RecordingSid::from_number(number);
+            sqlx::raw_sql(AssertSqlSafe(format!("UPDATE recordings SET state = state WHERE recording_sid = '{sid}'")))
+        };
+        facts.execute("BEGIN").await.expect("a transaction");
+        facts.execute(change(1)).await.expect("the first row");
+        let goes_on = async {
+            while !someone_waits_for_a_lock(&database).await {}
+            facts.execute(change(2)).await.expect("the second row");
+            facts.execute("COMMIT").await.expect("both rows");
+        };
+        let inherit = StoreCommand::Inherit { node: "gone".to_owned() };
+        let (inherited, ()) = smol::future::zip(send(&store, inherit), goes_on).await;
+        assert_eq!(inherited, StoreAnswer::Segments(Vec::new()));
+        assert!(database.rows("recordings").await.iter().all(|row| !row.contains_key("job_until")));
+    });
+}
+
+async fn someone_waits_for_a_lock(database: &TestDatabase) -> bool {
+    let sql = "CREATE TABLE IF NOT EXISTS waits (one bigint); INSERT INTO waits
+        SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    database.execute(sql).await > 0
 }
