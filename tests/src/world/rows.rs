@@ -249,7 +249,9 @@ impl Rows {
             _ if !row.ended || waits || self.lacks_recording(call) => "pending".to_owned(),
             Some(failure) => format!("failed: {failure}"),
             None if !self.transcript(call).is_empty() => "done".to_owned(),
-            None if recordings.iter().any(|recording| recording.state == RecordingState::Absent) => {
+            None if !recordings.is_empty()
+                && recordings.iter().all(|recording| recording.state == RecordingState::Absent) =>
+            {
                 "failed: Twilio kept no recording".to_owned()
             }
             None => "empty".to_owned(),
