@@ -6,6 +6,7 @@ mod known;
 mod migration;
 mod outages;
 mod overdue;
+mod plans;
 mod recordings;
 mod transcript_status;
 mod transcripts;
