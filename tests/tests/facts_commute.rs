@@ -258,6 +258,7 @@ fn recording_row(facts: &[&RecordingFact]) -> Row {
         ("job_state", said(job.state.as_str())),
         ("job_error", job.error),
         ("job_next_at", said(job.next_at)),
+        ("job_tries", said(Some(0))),
     ])
 }
 

@@ -24,6 +24,11 @@ ALTER TABLE call_log
 -- The calls that may have to be looked up.
 CREATE INDEX call_log_unsettled ON call_log (updated_at) WHERE ended_at IS NULL OR transcript_status = 'pending';
 
--- Also failed jobs are tried again when a time is set.
+-- How often it was taken; job_attempts is the try of which was told what stands in the row.
+ALTER TABLE recordings ADD COLUMN job_tries bigint NOT NULL DEFAULT 0;
+-- Also failed jobs are tried again when a time is set. What is absent never waits.
 DROP INDEX recordings_waiting;
-CREATE INDEX recordings_waiting ON recordings (job_next_at) WHERE job_state IS NULL OR job_next_at IS NOT NULL;
+CREATE INDEX recordings_waiting ON recordings (job_next_at NULLS FIRST, created_at)
+    WHERE (job_state IS NULL OR job_next_at IS NOT NULL) AND state <> 'absent';
+-- The recordings that a process holds.
+CREATE INDEX recordings_taken ON recordings (job_node) WHERE job_until IS NOT NULL;

@@ -174,7 +174,7 @@ impl Verb {
             Self::AddEvent => text!("add_event"),
             Self::MergeRecording => text!("merge_recording"),
             Self::TakeRecordings => text!("take_recordings"),
-            Self::ReturnRecordings => include_str!("sql/both/return_recordings.sql"),
+            Self::ReturnRecordings => text!("return_recordings"),
             Self::MergeSegment => text!("merge_segment"),
             Self::SegmentsOf => text!("segments_of"),
             Self::StaleSegments => text!("stale_segments"),

@@ -37,6 +37,8 @@ struct RecordingRow {
     state: RecordingState,
     seconds: Option<u64>,
     job: Job,
+    /// How often it was taken.
+    tries: u32,
     taken: Option<(String, UnixMillis)>,
 }
 
@@ -86,13 +88,14 @@ impl Rows {
             state: fact.state,
             seconds: None,
             job: Job::waiting(),
+            tries: 0,
             taken: None,
         });
         row.created = row.created.min(fact.at);
         row.state = row.state.max(fact.state);
         row.seconds = row.seconds.max(fact.duration_seconds);
         if let Some(job) = &fact.job {
-            row.taken = row.taken.take().filter(|_| job.attempts < row.job.attempts);
+            row.taken = row.taken.take().filter(|_| job.attempts < row.tries);
             row.job = better(&row.job, job);
         }
     }
@@ -126,7 +129,7 @@ impl Rows {
             {
                 continue;
             }
-            (row.job.attempts, row.job.next_at) = (row.job.attempts + 1, None);
+            row.tries = row.tries.max(row.job.attempts) + 1;
             row.taken = Some((node.to_owned(), now.unix + limits::RECORDING_LEASE));
             let done = self
                 .segments
@@ -137,7 +140,7 @@ impl Rows {
                 call: row.call,
                 account: self.calls.get(&row.call).and_then(|call| call.account),
                 created_at: row.created,
-                attempt: row.job.attempts,
+                attempt: row.tries,
                 failed: row.job.state == JobState::Failed,
                 done: done.map(|segment| segment.key.sequence).collect(),
             });
@@ -246,7 +249,9 @@ impl Rows {
             _ if !row.ended || waits || self.lacks_recording(call) => "pending".to_owned(),
             Some(failure) => format!("failed: {failure}"),
             None if !self.transcript(call).is_empty() => "done".to_owned(),
-            None if recordings.iter().any(|recording| recording.state == RecordingState::Absent) => {
+            None if !recordings.is_empty()
+                && recordings.iter().all(|recording| recording.state == RecordingState::Absent) =>
+            {
                 "failed: Twilio kept no recording".to_owned()
             }
             None => "empty".to_owned(),

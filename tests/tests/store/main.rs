@@ -1,16 +1,28 @@
 //! The store on real databases.
 
 mod claims;
+mod forgotten;
+mod known;
+mod migration;
 mod outages;
+mod overdue;
+mod plans;
+mod recordings;
+mod transcript_status;
+mod transcripts;
+mod writers;
 
 use callwarden::store::Store;
+use callwarden_core::config::Database;
 use callwarden_core::limits::{STORE_TIME, STORED_TIME_MAX, TEXT_CHARS_MAX};
-use callwarden_core::sid::{CallSid, RecordingSid};
+use callwarden_core::sid::{CallSid, RecordingSid, StreamSid};
 use callwarden_core::store::{
-    CallFact, CallStatus, EventFact, Fact, RecordingFact, RecordingState, StoreAnswer, StoreCommand, StoreError,
+    CallFact, CallStatus, EventFact, Fact, Job, JobState, Origin, RecordingFact, RecordingState, SegmentFact,
+    SegmentKey, StoreAnswer, StoreCommand, StoreError,
 };
 use callwarden_core::time::UnixMillis;
-use callwarden_tests::database::{TestDatabase, answered};
+use callwarden_tests::database::{Row, TestDatabase, answered};
+use core::time::Duration;
 use smol::block_on;
 
 const AT: UnixMillis = UnixMillis(1_767_225_600_123);
@@ -27,6 +39,77 @@ fn fact(number: u128, change: impl FnOnce(&mut CallFact)) -> Fact {
 
 fn event(number: u128, detail: &str) -> Fact {
     Fact::Event(EventFact { call: call(number), at: AT, event: "note", detail: detail.to_owned() })
+}
+
+fn stream(number: u128) -> Origin {
+    Origin::Stream(StreamSid::from_number(number))
+}
+
+fn recorded(number: u128) -> Origin {
+    Origin::Recording(RecordingSid::from_number(number))
+}
+
+/// A stretch of speech, of a second, without words.
+fn segment(number: u128, origin: Origin, sequence: u32, change: impl FnOnce(&mut SegmentFact)) -> Fact {
+    let from = Duration::from_secs(sequence.into());
+    let mut fact = SegmentFact {
+        key: SegmentKey { call: call(number), origin, sequence },
+        at: AT,
+        node: "node-1".to_owned(),
+        started_at: AT + from,
+        from,
+        to: from + Duration::from_secs(1),
+        job: Job::done(1),
+        text: String::new(),
+    };
+    change(&mut fact);
+    Fact::Segment(Box::new(fact))
+}
+
+/// What was said on a call's first stream.
+fn said(number: u128, sequence: u32, text: &str) -> Fact {
+    segment(number, stream(1), sequence, |fact| text.clone_into(&mut fact.text))
+}
+
+/// A recording of a call, with something in it to transcribe.
+fn recording(number: u128, of: u128, change: impl FnOnce(&mut RecordingFact)) -> Fact {
+    let mut fact = RecordingFact {
+        recording: RecordingSid::from_number(number),
+        call: call(of),
+        at: AT,
+        state: RecordingState::Completed,
+        duration_seconds: Some(5),
+        node: "node-1".to_owned(),
+        job: None,
+    };
+    change(&mut fact);
+    Fact::Recording(fact)
+}
+
+fn failed(attempts: u32, error: &str) -> Job {
+    Job { state: JobState::Failed, attempts, error: Some(error.to_owned()), next_at: None }
+}
+
+/// The row of a call.
+async fn call_row(database: &TestDatabase, number: u128) -> Row {
+    let rows = database.rows("call_log").await;
+    rows.into_iter().find(|row| row["call_sid"] == call(number).as_str()).expect("the call's row")
+}
+
+/// A column of a call's row; empty where nothing is known.
+async fn of_call(database: &TestDatabase, number: u128, column: &str) -> String {
+    call_row(database, number).await.remove(column).unwrap_or_default()
+}
+
+/// So long ago, as SQL that the database reads its own clock with. Tests move what is stored: none waits.
+fn ago(database: &TestDatabase, span: Duration) -> String {
+    let milliseconds = span.as_millis();
+    match database.database() {
+        Database::Postgres(_) => format!("(now() - interval '{milliseconds} milliseconds')"),
+        Database::Sqlite(_) | Database::Embedded(_) => {
+            format!("(CAST(round(unixepoch('subsec') * 1000) AS integer) - {milliseconds})")
+        }
+    }
 }
 
 async fn put(store: &Store, facts: Vec<Fact>) {

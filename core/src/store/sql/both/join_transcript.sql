@@ -18,7 +18,7 @@ UPDATE call_log AS call SET
         WHEN recording.running > 0 OR recording.known = 0 AND call.recording_missing IS NOT NULL
         THEN 'failed: ' || call.recording_missing
         WHEN joined.text IS NOT NULL THEN 'done'
-        WHEN recording.absent > 0 THEN 'failed: Twilio kept no recording'
+        WHEN recording.absent > 0 AND recording.absent = recording.known THEN 'failed: Twilio kept no recording'
         ELSE 'empty' END
 FROM
     (

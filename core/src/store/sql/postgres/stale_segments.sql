@@ -2,5 +2,5 @@
 SELECT call_sid, origin, sequence, node, round(extract(epoch FROM started_at) * 1000)::bigint, from_ms, to_ms
 FROM transcript_segments
 WHERE state IS NULL AND updated_at <= now() - $1 * interval '1 millisecond'
-ORDER BY call_sid, origin, sequence
+ORDER BY node, updated_at
 LIMIT $2

@@ -1,20 +1,25 @@
 -- Takes calls that lack their end, or a recording that should be there, 2, 10 and 60 minutes after they were last heard
 -- of, and every 60 minutes from then on (T8). Taking one counts; news of the call begin the count anew.
-WITH overdue AS (
-    SELECT call.call_sid, CASE WHEN call.looked_up_at > call.updated_at THEN call.look_ups ELSE 0 END AS look_ups
+-- An array is found by the key whatever the planner believes of its length, and recordings are counted call by call:
+-- for EXISTS all there ever were might be read.
+UPDATE call_log AS taken SET
+    look_ups = CASE WHEN taken.looked_up_at > taken.updated_at THEN taken.look_ups ELSE 0 END + 1,
+    looked_up_at = now()
+WHERE taken.call_sid = ANY (ARRAY(
+    SELECT call.call_sid
     FROM call_log AS call
     WHERE (call.ended_at IS NULL OR call.transcript_status = 'pending')
         AND call.updated_at <= now() - $1 * interval '1 millisecond'
         AND (
             call.ended_at IS NULL
             OR call.recording_missing IS NULL AND (
-                EXISTS (
-                    SELECT FROM recordings AS recording
+                (
+                    SELECT count(*) FROM recordings AS recording
                     WHERE recording.call_sid = call.call_sid
                         AND recording.state = 'in-progress' AND recording.duration_seconds IS NULL
-                )
+                ) > 0
                 OR (call.fallback_at IS NOT NULL OR call.source = 'recording')
-                    AND NOT EXISTS (SELECT FROM recordings AS recording WHERE recording.call_sid = call.call_sid)
+                    AND (SELECT count(*) FROM recordings AS recording WHERE recording.call_sid = call.call_sid) = 0
             )
         )
         AND CASE
@@ -27,8 +32,5 @@ WITH overdue AS (
     ORDER BY call.updated_at
     LIMIT $4
     FOR UPDATE SKIP LOCKED
-)
-UPDATE call_log AS taken SET look_ups = overdue.look_ups + 1, looked_up_at = now()
-FROM overdue
-WHERE taken.call_sid = overdue.call_sid
+))
 RETURNING taken.call_sid, taken.account_sid, taken.look_ups, (taken.ended_at IS NOT NULL)::int::bigint

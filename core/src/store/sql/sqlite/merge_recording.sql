@@ -32,4 +32,4 @@ ON CONFLICT (recording_sid) DO UPDATE SET
             attempts DESC, next_at DESC NULLS LAST, error DESC NULLS LAST
         LIMIT 1
     ),
-    job_until = CASE WHEN $7 >= known.job_attempts THEN NULL ELSE known.job_until END
+    job_until = CASE WHEN $7 >= known.job_tries THEN NULL ELSE known.job_until END
