@@ -134,10 +134,9 @@ impl Alone {
 
     /// Announces a call and returns the token of its document.
     pub fn announce(&mut self, caller: Caller) -> String {
-        match self.ask(signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")]))) {
-            Output::Reply { response, .. } => token_in(text(&response)),
-            other => panic!("no answer but {other:?}"),
-        }
+        let announced = signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")]));
+        let Output::Reply { response, .. } = self.ask(announced) else { panic!("no answer") };
+        token_in(text(&response))
     }
 
     /// A call whose stream is accepted.
