@@ -223,11 +223,13 @@ fn without_credentials_a_recording_nobody_tells_of_is_missed_after_an_hour() {
 fn every_combination_of_lost_callbacks_ends_by_itself() {
     let lost =
         [path::CALL_STATUS, path::STREAM_ENDED, path::STREAM_STATUS, path::HANDLE_RECORDING, path::RECORDING_STATUS];
+    let sentence = speech::sample().slice(0..speech::sentence(0).end * 8);
+    let recorded = || Plan { message: SECOND * 2, ..recorded_caller() };
     let plans = [
-        (caller(speech::sample().slice(0..speech::sentence(0).end * 8)), SECOND),
-        (recorded_caller(), SECOND * 11),
-        (Plan { recording: RecordingFate::Unreported, ..recorded_caller() }, SECOND * 11),
-        (Plan { recording: RecordingFate::Absent, ..recorded_caller() }, SECOND * 11),
+        (caller(sentence), SECOND),
+        (recorded(), SECOND * 11),
+        (Plan { recording: RecordingFate::Unreported, ..recorded() }, SECOND * 11),
+        (Plan { recording: RecordingFate::Absent, ..recorded() }, SECOND * 11),
         (Plan { after_failure: AfterFailure::Nothing, ..Plan::with_fault(StreamFault::DropAfter(SECOND)) }, SECOND * 3),
     ];
     for (number, (plan, moment)) in plans.iter().enumerate() {
