@@ -169,7 +169,9 @@ impl Switchboard {
 
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
     fn adopted(&mut self, orphans: Vec<Orphan>, out: &mut Vec<Output>) {
-        for Orphan { node, files } in orphans {
+        for Orphan { node, mut files } in orphans {
+            // A text comes before the audio whose place it was about to take: nobody has to transcribe that again.
+            files.sort_by_key(|(name, _)| UtteranceFile::parse(name).is_some_and(|(_, kept)| kept == Content::Audio));
             for (name, bytes) in files {
                 self.adopt(&name, bytes, out);
             }
