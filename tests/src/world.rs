@@ -5,6 +5,7 @@
 //! machine that forgets to say when it wants to be woken is found out. Everything is deterministic: the same script
 //! gives the same log lines in the same order (I10).
 
+pub mod alone;
 mod database;
 mod disk;
 mod network;

@@ -80,12 +80,11 @@ fn a_call_that_is_still_alive_is_not_over() {
 
 #[test]
 fn a_long_call_that_is_heard_all_the_time_is_never_looked_up() {
-    let mut world = World::transcribing();
-    let frame_interval = SECOND / 2;
-    let plan =
-        Plan { frame_interval, hangs_up: HangUp::Streaming(HOUR), speaks: HOUR, ..caller(speech::once(SECOND * 5)) };
+    let mut world = World::with(speech::settings(&[("END_SILENCE", "0")]));
+    let plan = Plan { frame_interval: SECOND / 2, hangs_up: HangUp::Streaming(HOUR), ..Plan::default() };
     let call = world.call(plan);
-    world.run_to_the_end_of(call);
+    let ledger = world.run_to_the_end_of(call);
+    assert!(ledger.streams[0].frames > 7_000, "{ledger}");
     assert_eq!(gets(&world), 0);
 }
 
@@ -224,21 +223,23 @@ fn without_credentials_a_recording_nobody_tells_of_is_missed_after_an_hour() {
 fn every_combination_of_lost_callbacks_ends_by_itself() {
     let lost =
         [path::CALL_STATUS, path::STREAM_ENDED, path::STREAM_STATUS, path::HANDLE_RECORDING, path::RECORDING_STATUS];
+    let sentence = speech::sample().slice(0..speech::sentence(0).end * 8);
+    let recorded = || Plan { message: SECOND * 2, ..recorded_caller() };
     let plans = [
-        caller(speech::once(SECOND)),
-        recorded_caller(),
-        Plan { recording: RecordingFate::Unreported, ..recorded_caller() },
-        Plan { recording: RecordingFate::Absent, ..recorded_caller() },
-        Plan { after_failure: AfterFailure::Nothing, ..Plan::with_fault(StreamFault::DropAfter(SECOND)) },
+        (caller(sentence), SECOND),
+        (recorded(), SECOND * 11),
+        (Plan { recording: RecordingFate::Unreported, ..recorded() }, SECOND * 11),
+        (Plan { recording: RecordingFate::Absent, ..recorded() }, SECOND * 11),
+        (Plan { after_failure: AfterFailure::Nothing, ..Plan::with_fault(StreamFault::DropAfter(SECOND)) }, SECOND * 3),
     ];
-    for (number, plan) in plans.iter().enumerate() {
+    for (number, (plan, moment)) in plans.iter().enumerate() {
         for which in 0..1 << lost.len() {
             for killed in [false, true] {
                 let mut world = World::transcribing();
                 let paths = lost.iter().enumerate().filter(|(place, _)| which >> place & 1 == 1).map(|(_, path)| *path);
                 world.lost_paths.extend(paths);
                 let call = world.call(plan.clone());
-                world.run_for(SECOND * 11);
+                world.run_for(*moment);
                 if killed {
                     world.kill_and_restart();
                 }

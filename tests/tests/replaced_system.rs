@@ -15,15 +15,22 @@
 //! | a failing insert was forgotten | `database_outage::a_database_that_goes_down_and_comes_back_gets_every_fact_and_it_is_said_once` |
 //! | a hung database made Twilio give up on the webhook | `webhooks::a_database_that_hangs_costs_one_second_once_and_nothing_more_until_it_answers` |
 //! | the readiness page was hard-coded, then printed exceptions | `admission::readyz_tells_each_services_real_state` |
+//! | the thread that transcribed a recording failed on a missing request, and no transcript was ever made | `recordings::a_recording_is_transcribed_once_though_both_webhooks_tell_of_it` |
+//! | the thread that transcribed a stream died at its first text | `live_transcription::a_minute_of_speech_is_stored_sentence_by_sentence_while_the_caller_speaks` |
+//! | a recording was fetched once, without credentials, and given up | `recordings::a_recording_that_is_not_ready_yet_is_asked_for_again` |
+//! | work waited in the memory of one container, for files that another one had | `recordings::a_process_killed_while_it_transcribes_a_recording_leaves_it_to_the_next` |
 //! | the check of a deployment wrote fake calls into production | `admission::an_unsigned_get_or_post_of_incoming_call_is_a_preview_that_lets_nobody_in` |
 
 use bytes::Bytes;
 use callwarden_core::far_end::{AfterFailure, HangUp, Heard, Plan, StreamFault};
+use callwarden_core::fetch::FetchResponse;
+use callwarden_core::http::Headers;
 use callwarden_core::http::Method;
 use callwarden_core::log::Event;
 use callwarden_core::store::CallStatus;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, frame, get, stop, text, unsigned};
+use callwarden_tests::world::speech::{self, recorded_caller};
 use callwarden_tests::world::{HOST, RestFault, World, settings};
 use std::time::Duration;
 
@@ -243,4 +250,76 @@ fn a_status_of_a_call_this_process_does_not_know_is_written_all_the_same() {
     assert_eq!(world.database.status(caller.call), Some(CallStatus::Completed));
     assert_eq!(world.database.how_far(caller.call), None, "this process cannot tell how far it got");
     world.settle();
+}
+
+/// The empty transcript of a repeated callback overwrote the good one, and the status began anew.
+#[test]
+fn nothing_that_comes_later_takes_a_transcript_back() {
+    let mut world = World::transcribing();
+    let call = world.call(recorded_caller());
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 10);
+    let recording = world.ledger(call).recordings[0].recording;
+    let gone = FetchResponse { status: 404, headers: Headers::default(), body: Bytes::new() };
+    world.recording_bodies.insert(recording, gone);
+    let caller = Caller { call: world.sid(call), ..Caller::new(1) };
+    for status in ["in-progress", "completed", "absent", "failed"] {
+        let sid = recording.to_string();
+        let form = [("RecordingSid", sid.as_str()), ("RecordingStatus", status), ("RecordingDuration", "0")];
+        world.webhook(path::RECORDING_STATUS, caller, &form);
+        world.webhook(path::INCOMING_CALL, caller, &[("CallStatus", "ringing")]);
+        world.run_for(SECOND * 30);
+        assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (speech::text(), "done"));
+    }
+}
+
+/// Three downloads that failed made all others wait for an hour.
+#[test]
+fn recordings_that_cannot_be_had_do_not_hold_up_the_others() {
+    let mut world = World::transcribing();
+    let calls: Vec<usize> = (0..8).map(|_| world.call(recorded_caller())).collect();
+    world.run_until(SECOND * 60, |world| calls.iter().all(|call| !world.ledger(*call).recordings.is_empty()));
+    for call in &calls[..6] {
+        let recording = world.ledger(*call).recordings[0].recording;
+        let page = FetchResponse { status: 502, headers: Headers::default(), body: Bytes::new() };
+        world.recording_bodies.insert(recording, page);
+    }
+    world.run_to_the_end_of(calls[7]);
+    world.run_for(SECOND * 10);
+    for call in &calls[6..] {
+        assert_eq!((world.transcript(*call), world.transcript_status(*call).as_str()), (speech::text(), "done"));
+    }
+    assert!(calls[..6].iter().all(|call| world.transcript_status(*call) == "pending"));
+}
+
+/// Each frame of 20 ms was sent as a file of its own: fifty requests a second. Later, streams of more than five minutes
+/// were cut off, and every call left a thread behind.
+#[test]
+fn a_call_of_six_minutes_is_heard_to_its_end_with_a_request_a_sentence_and_leaves_nothing_behind() {
+    let mut world = World::transcribing();
+    let pause = SECOND * 10;
+    let minute = speech::paced(pause);
+    let length = speech::length(&minute) * 6;
+    let plan = Plan { speaks: length, hangs_up: HangUp::Streaming(length), voice: minute, ..Plan::default() };
+    let call = world.call(plan);
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 2);
+    let said = vec![speech::text(); 6].join(" ");
+    assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (said, "done"));
+    assert_eq!(world.openai.ledger().requests.len(), 6 * 5);
+    assert!(world.disk.files.is_empty());
+    world.settle();
+}
+
+/// Transcripts went to a file on a disk that vanished with its container.
+#[test]
+fn a_new_process_on_an_empty_disk_finds_every_transcript_in_the_database() {
+    let mut world = World::transcribing();
+    let call = world.call(speech::caller(speech::sample()));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 2);
+    assert!(world.disk.files.is_empty(), "nothing of it is on the disk any more");
+    world.kill_and_restart();
+    world.run_for(SECOND * 10);
+    assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (speech::text(), "done"));
 }

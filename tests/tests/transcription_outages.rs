@@ -2,10 +2,14 @@
 //! that was said is in the transcript in the end, none was paid for twice, and what is lost says so (T4, T5). Virtual
 //! time.
 
+use callwarden_core::disk::{Content, DiskAnswer, DiskCommand, Orphan, UtteranceFile};
 use callwarden_core::far_end::Plan;
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::limits;
 use callwarden_core::log::{Event, Level};
+use callwarden_core::time::UnixMillis;
+use callwarden_tests::world::alone::Alone;
+use callwarden_tests::world::script::Caller;
 use callwarden_tests::world::speech::{self, caller};
 use callwarden_tests::world::{DatabaseFault, LATENCY, World};
 use std::time::Duration;
@@ -344,4 +348,20 @@ fn audio_that_cannot_be_read_for_a_while_is_read_later() {
     world.run_for(limits::BLOCKED_RETRY);
     assert_done(&world, call);
     world.settle();
+}
+
+#[test]
+fn a_process_killed_between_the_text_and_its_audio_leaves_both_and_the_text_counts() {
+    let mut alone = Alone::new(speech::settings(&[]));
+    let caller = Caller::new(1);
+    let (call, stream, started_at) = (caller.call, caller.stream(1), UnixMillis(1_795_000_000_000));
+    let (from, to) = (Duration::ZERO, SECOND);
+    let file = UtteranceFile { call, stream, sequence: 1, started_at, from, to, near_silent: false };
+    let [audio, text] = [Content::Audio, Content::Text].map(|content| file.name(content));
+    let files = vec![(audio.clone(), 8_000), (text.clone(), 10)];
+    alone.filed(Ok(DiskAnswer::Adopted(vec![Orphan { node: "gone".to_owned(), files }])));
+    let commands: Vec<_> = alone.disk.iter().map(|(_, command)| command.clone()).collect();
+    assert!(commands.contains(&DiskCommand::Remove { name: audio.clone() }), "{commands:?}");
+    assert!(commands.contains(&DiskCommand::Read { name: text }), "{commands:?}");
+    assert!(!commands.contains(&DiskCommand::Read { name: audio }), "{commands:?}");
 }

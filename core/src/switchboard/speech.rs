@@ -172,7 +172,7 @@ impl Switchboard {
         match outcome {
             Outcome::Text(text) => {
                 self.service_answered(shut_count, out);
-                self.take_text(key, text, out);
+                self.take_text(key, text);
             }
             Outcome::Refused => {
                 self.service_answered(shut_count, out);
@@ -229,7 +229,7 @@ impl Switchboard {
     }
 
     /// A job's text came. It is dropped where a model made it of near-silence (T6).
-    fn take_text(&mut self, key: JobKey, text: String, out: &mut Vec<Output>) {
+    fn take_text(&mut self, key: JobKey, text: String) {
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         let invented = job.near_silent && transcription::is_stock_phrase(&text);
         self.counters.stock_phrases_dropped += u64::from(invented);
@@ -238,9 +238,6 @@ impl Switchboard {
         job.transcribed = true;
         self.speech_in_memory -= job.drop_audio();
         self.speech.step(key, Step::Told);
-        if !self.database.is_up() {
-            self.keep_text(key, out);
-        }
     }
 
     pub(super) fn try_later(&mut self, key: JobKey, wait: Duration, blocked: bool, cause: &str, out: &mut Vec<Output>) {

@@ -263,14 +263,12 @@ impl World {
         let of_recording = || self.calls.iter().position(|far| far.answers(&request.url));
         let call = named.map_or_else(of_recording, |(_, sid)| self.calls.iter().position(|far| far.line().call == sid));
         let mut out = Vec::new();
-        let mut answer = match call {
-            Some(call) if fault.is_applied() => Some(self.calls[call].rest(self.now, request, &mut out)),
+        let substitute = self.recording_bodies.iter().find(|(sid, _)| request.url.ends_with(&format!("/{sid}.wav")));
+        let answer = match (substitute, call) {
+            (Some((_, body)), _) if fault.is_applied() => Some(body.clone()),
+            (None, Some(call)) if fault.is_applied() => Some(self.calls[call].rest(self.now, request, &mut out)),
             _ => None,
         };
-        let substitute = self.recording_bodies.iter().find(|(sid, _)| request.url.ends_with(&format!("/{sid}.wav")));
-        if let (Some(answer), Some((_, body))) = (&mut answer, substitute) {
-            answer.clone_from(body);
-        }
         if let Some(call) = call {
             self.perform_far(call, out);
         }

@@ -163,8 +163,8 @@ impl Switchboard {
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
     fn adopted(&mut self, orphans: Vec<Orphan>) {
         for Orphan { node, mut files } in orphans {
-            // Where both files of an utterance are left, its text comes first: its name is less than that of its audio.
-            files.sort_unstable();
+            // A text comes before the audio whose place it was about to take: nobody has to transcribe that again.
+            files.sort_by_key(|(name, _)| UtteranceFile::parse(name).is_some_and(|(_, kept)| kept == Content::Audio));
             self.adoptees.extend(files);
             if !self.inherit.contains(&node) {
                 self.inherit.push_back(node);

@@ -1,0 +1,182 @@
+//! A switchboard on its own, for crowds too large for the world: its database answers at once and finds nothing, and the
+//! script decides what its disk and the services it asks answer, and when.
+
+use super::script::{Caller, get, signed, text, token_in};
+use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError};
+use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
+use callwarden_core::http::Request;
+use callwarden_core::id::{DiskId, FetchId, StreamId};
+use callwarden_core::log::LogLine;
+use callwarden_core::path;
+use callwarden_core::speech::Utterance;
+use callwarden_core::store::{Fact, SegmentFact, StoreAnswer, StoreCommand, WaitingSegment};
+use callwarden_core::stream::{Start, StreamReport};
+use callwarden_core::switchboard::{Input, Output, Settings, Switchboard};
+use callwarden_core::time::{Instant, Now, UnixMillis};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// The wall clock at the monotonic clock's zero.
+const STARTED: i64 = 1_795_000_000_000;
+
+/// The switchboard and what it has said.
+pub struct Alone {
+    /// The machine.
+    pub switchboard: Switchboard,
+    /// File commands it waits for.
+    pub disk: VecDeque<(DiskId, DiskCommand)>,
+    /// Requests it waits for.
+    pub fetches: VecDeque<(FetchId, FetchRequest)>,
+    /// Every log line.
+    pub log: Vec<LogLine>,
+    /// Every fact about speech that the database took.
+    pub segments: Vec<SegmentFact>,
+    /// What the database finds for a process that is gone, one answer each.
+    pub inherited: VecDeque<Vec<WaitingSegment>>,
+    now: Instant,
+    sequences: BTreeMap<StreamId, u32>,
+}
+
+impl Alone {
+    /// A process with these settings, whose database is open.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut out = Vec::new();
+        let now = Instant::from_millis(1_000);
+        let switchboard = Switchboard::new(at(now), settings, &mut out);
+        let mut alone = Self {
+            switchboard,
+            disk: VecDeque::new(),
+            fetches: VecDeque::new(),
+            log: Vec::new(),
+            segments: Vec::new(),
+            inherited: VecDeque::new(),
+            now,
+            sequences: BTreeMap::new(),
+        };
+        alone.perform(out);
+        alone
+    }
+
+    /// Puts an input to it and works off what that causes. Answers to requests are given back.
+    pub fn input(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.switchboard.handle(at(self.now), input, &mut out);
+        self.perform(out)
+    }
+
+    fn perform(&mut self, out: Vec<Output>) -> Vec<Output> {
+        let (mut left, mut rest) = (VecDeque::from(out), Vec::new());
+        while let Some(output) = left.pop_front() {
+            match output {
+                Output::Log(line) => self.log.push(*line),
+                Output::Disk { id, command } => self.disk.push_back((id, command)),
+                Output::Fetch { id, request } => self.fetches.push_back((id, request)),
+                Output::Store { id, command, .. } => {
+                    let result = Ok(self.stored(command));
+                    let mut out = Vec::new();
+                    self.switchboard.handle(at(self.now), Input::Stored { id, result }, &mut out);
+                    left.extend(out);
+                }
+                Output::Reply { .. } | Output::Upgrade { .. } | Output::Command { .. } => rest.push(output),
+            }
+        }
+        rest
+    }
+
+    fn stored(&mut self, command: StoreCommand) -> StoreAnswer {
+        match command {
+            StoreCommand::Facts(facts) => {
+                let segments = facts.into_iter().filter_map(|fact| match fact {
+                    Fact::Segment(fact) => Some(*fact),
+                    Fact::Call(_) | Fact::Event(_) | Fact::Recording(_) => None,
+                });
+                self.segments.extend(segments);
+                StoreAnswer::Done
+            }
+            StoreCommand::Open | StoreCommand::Release { .. } => StoreAnswer::Done,
+            StoreCommand::Claim(_) => StoreAnswer::Claimed(true),
+            StoreCommand::TakeRecordings { .. } => StoreAnswer::Recordings(Vec::new()),
+            StoreCommand::TakeOverdue => StoreAnswer::Overdue(Vec::new()),
+            StoreCommand::Inherit { .. } => StoreAnswer::Segments(self.inherited.pop_front().unwrap_or_default()),
+            StoreCommand::FindStale => StoreAnswer::Segments(Vec::new()),
+        }
+    }
+
+    /// Goes on in time and does what is due then.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.switchboard.next_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            let mut out = Vec::new();
+            self.switchboard.handle_timeout(at(self.now), &mut out);
+            self.perform(out);
+        }
+        self.now = end;
+    }
+
+    /// The disk answers its oldest command.
+    pub fn filed(&mut self, result: Result<DiskAnswer, DiskError>) {
+        let (id, _) = self.disk.pop_front().expect("a file command");
+        self.input(Input::Disk { id, result });
+    }
+
+    /// The oldest request is answered.
+    pub fn fetched(&mut self, result: Result<FetchResponse, FetchError>) {
+        let (id, _) = self.fetches.pop_front().expect("a request");
+        self.input(Input::Fetched { id, result });
+    }
+
+    fn ask(&mut self, request: Request) -> Output {
+        let id = self.switchboard.admit(&request).expect("room for a request");
+        self.input(Input::Request { id, request }).pop().expect("an answer")
+    }
+
+    /// Announces a call and returns the token of its document.
+    pub fn announce(&mut self, caller: Caller) -> String {
+        let announced = signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")]));
+        let Output::Reply { response, .. } = self.ask(announced) else { panic!("no answer") };
+        token_in(text(&response))
+    }
+
+    /// A call whose stream is accepted.
+    pub fn stream(&mut self, caller: Caller) -> StreamId {
+        let token = self.announce(caller);
+        let mut request = get(path::MEDIA);
+        request.headers.push("connection", "Upgrade");
+        request.headers.push("upgrade", "websocket");
+        let Output::Upgrade { stream: id, .. } = self.ask(request) else { panic!("no upgrade") };
+        let start = Start {
+            stream: caller.stream(1),
+            call: caller.call,
+            account: Some(caller.account),
+            call_parameter: Some(caller.call.to_string()),
+            token: Some(token),
+        };
+        self.input(Input::Stream { id, report: StreamReport::Started(Box::new(start)) });
+        id
+    }
+
+    /// The caller of a stream says this, the next utterance a second after the last one.
+    pub fn says(&mut self, id: StreamId, audio: &bytes::Bytes) {
+        let sequence = self.sequences.entry(id).or_default();
+        *sequence += 1;
+        let sequence = *sequence;
+        let from = Duration::from_secs(1) * sequence;
+        let to = from + callwarden_core::audio::mulaw_length(audio.len());
+        let utterance = Box::new(Utterance { from, to, audio: audio.clone(), near_silent: false });
+        self.input(Input::Stream { id, report: StreamReport::Spoken { sequence, utterance } });
+    }
+
+    /// The reasons and causes of `transcription_failed` lines about calls.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(&str, &str)> {
+        let about_calls = self.log.iter().filter(|line| line.call_sid.is_some());
+        about_calls.filter_map(|line| Some((line.reason.as_deref()?, line.cause.as_deref()?))).collect()
+    }
+}
+
+fn at(mono: Instant) -> Now {
+    let since_start = i64::try_from(mono.as_micros() / 1_000).expect("a few days");
+    Now { mono, unix: UnixMillis(STARTED + since_start) }
+}
