@@ -6,12 +6,13 @@ use crate::{
     LOOK, PROMPT, Site, column, is_settled, leaves, millis, number, openai_is, ready, says, spoken, stopped, transcript,
 };
 use callwarden_core::far_end::openai::{Fault, Refusal};
-use callwarden_core::far_end::{EndedBy, Plan};
+use callwarden_core::far_end::{EndedBy, Plan, StreamFault};
 use callwarden_tests::database::{Row, TestDatabase};
 use callwarden_tests::http::soon;
 use serde_json::Value;
 use smol::future::zip;
 use smol::{Timer, block_on};
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// How long the simulated service takes.
@@ -122,6 +123,57 @@ async fn hung_up_in_mid_word() {
     stopped(server);
 }
 
+/// The socket breaks between two sentences, and Twilio opens another one; frames come twice, and what is no message comes
+/// between them.
+async fn broken_and_noisy_streams() {
+    let site = Site::new(TestDatabase::sqlite(), &[]).await;
+    let server = site.server("node").await;
+    let script = Script::sentences(5, millis(1_000));
+    let breaks = says(&script);
+    let breaks = Plan { faults: vec![StreamFault::DropAfter(millis(2_500))], ..breaks };
+    let noisy = Plan { duplicate_every: Some(3), garbage_every: Some(7), ..leaves(&script, script.middle(9)) };
+    let breaks = site.deployment.call(server.address(), breaks);
+    let noisy = site.deployment.call(server.address(), noisy);
+    let (call, ledger) = noisy.ended().await;
+    let said = script.between(0, ledger.streams[0].frames as usize * FRAME);
+    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(said.as_str())), "{ledger}");
+
+    breaks.until("a second stream", |ledger| ledger.streams.get(1).is_some_and(|s| s.frames > 100)).await;
+    breaks.hang_up();
+    let (call, ledger) = (breaks.sid, breaks.ended().await.1);
+    let again = script.between(0, ledger.streams[1].frames as usize * FRAME);
+    let both = format!("{}\n{again}", script.sentence(0).text);
+    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(both.as_str())), "{ledger}");
+    stopped(server);
+}
+
+/// A caller who has said everything hears goodbye, and all of it is there.
+async fn a_caller_finishes() {
+    let site = Site::new(TestDatabase::sqlite(), &[("END_SILENCE", "2s")]).await;
+    let server = site.server("node").await;
+    let script = Script::sentences(2, millis(1_000)).before(millis(20_000));
+    let (call, ledger) = site.deployment.call(server.address(), says(&script)).ended().await;
+    assert_eq!(ledger.ended.map(|(_, by)| by), Some(EndedBy::Document), "{ledger}");
+    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(script.text().as_str())));
+    stopped(server);
+}
+
+/// Where `DATA_DIR` takes nothing, speech is kept in memory.
+async fn nothing_can_be_written() {
+    let site = Site::new(TestDatabase::sqlite(), &[]).await;
+    let server = site.server("node").await;
+    fs::remove_dir_all(site.deployment.data_dir("node").join("utterances")).expect("a directory");
+    site.openai.script([Some(Fault::Refuse(Refusal::overloaded()))]);
+    let script = Script::sentences(2, millis(1_000));
+    let (call, ledger) = site.deployment.call(server.address(), leaves(&script, script.middle(14))).ended().await;
+    let row = site.settled(call).await;
+    let said = script.between(0, ledger.streams[0].frames as usize * FRAME);
+    assert_eq!(transcript(&row), (Some("done"), Some(said.as_str())));
+    let lines = stopped(server);
+    let failed = lines.iter().filter(|line| line["message"] == "transcription_failed" && line["reason"] == "disk");
+    assert_eq!(failed.map(|line| line["level"].as_str()).collect::<Vec<_>>(), [Some("ERROR")]);
+}
+
 /// Nobody is asked about silence, and `/readyz` tells what the last real use of the service showed.
 async fn silence_is_not_sent() {
     let site = Site::new(TestDatabase::sqlite(), &[]).await;
@@ -169,9 +221,10 @@ async fn nothing_is_transcribed_without_a_key() {
 }
 
 #[test]
-fn a_caller_who_hangs_up_in_mid_word_is_heard_to_the_end_and_silence_is_never_sent() {
+fn a_caller_is_heard_to_the_end_however_a_stream_ends_and_silence_is_never_sent() {
     block_on(async {
         let unheard = zip(silence_is_not_sent(), nothing_is_transcribed_without_a_key());
-        zip(hung_up_in_mid_word(), unheard).await;
+        let ends = zip(hung_up_in_mid_word(), a_caller_finishes());
+        zip(zip(ends, unheard), zip(broken_and_noisy_streams(), nothing_can_be_written())).await;
     });
 }

@@ -3,15 +3,16 @@
 use crate::memory::memory;
 use crate::storage::{Kept, Storage, TEXT, header, wav};
 use crate::voice::{Script, samples};
-use crate::{Site, column, millis, number, says, stopped, transcript};
+use crate::{Site, column, discreet, millis, number, says, stopped, transcript};
 use bytes::Bytes;
 use callwarden_core::far_end::openai::UNKNOWN_SPEECH;
-use callwarden_core::far_end::{HangUp, Plan, StreamFault};
+use callwarden_core::far_end::{HangUp, Plan, RecordingFate, StreamFault};
 use callwarden_core::limits;
 use callwarden_core::path::{CALL_STATUS, HANDLE_RECORDING, INCOMING_CALL, RECORDING_STATUS};
 use callwarden_core::sid::{CallSid, RecordingSid};
 use callwarden_tests::caller::{form, tell};
-use callwarden_tests::database::TestDatabase;
+use callwarden_tests::database::{Row, TestDatabase};
+use callwarden_tests::http::until;
 use callwarden_tests::process::{AUTH_TOKEN, QUERY_WORD, Server};
 use smol::block_on;
 use smol::future::zip;
@@ -77,10 +78,28 @@ async fn no_start(database: TestDatabase) {
     assert_eq!(transcribed[0]["chars"], said.chars().count());
 }
 
+/// A recording that Twilio does not keep, and one whose callback is lost on its way: the other webhook told of it.
+async fn unusual_recordings() {
+    let site = Site::new(TestDatabase::postgres(), &[("ENABLE_CALLS_STREAM", "false")]).await;
+    let server = site.server("node").await;
+    let script = Script::sample();
+    let call = |recording| {
+        let plan = Plan { recording, hangs_up: HangUp::Recording(millis(2_200)), ..says(&script) };
+        site.deployment.call(server.address(), plan)
+    };
+    let (absent, unreported) = (call(RecordingFate::Absent), call(RecordingFate::Unreported));
+    let (call, ledger) = unreported.ended().await;
+    let said = script.between(0, ledger.recordings[0].speech.as_millis() as usize * 8);
+    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(said.as_str())), "{ledger}");
+    let (call, _) = absent.ended().await;
+    assert_eq!(transcript(&site.settled(call).await), (Some("failed: Twilio kept no recording"), None));
+    stopped(server);
+}
+
 #[test]
 fn a_call_without_a_stream_is_recorded_and_its_recording_transcribed_with_either_database() {
     let [postgres, sqlite] = TestDatabase::both();
-    block_on(zip(no_start(postgres), no_start(sqlite)));
+    block_on(zip(zip(no_start(postgres), no_start(sqlite)), unusual_recordings()));
 }
 
 /// What is kept of a recording, and what becomes of it.
@@ -200,6 +219,36 @@ fn a_recording_is_fetched_with_the_next_token_while_tokens_are_exchanged() {
         assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some("שלום, מדבר יוסי.")));
         let asked = storage.asked();
         assert_eq!((asked.strangers, asked.recordings), (1, vec![recording]));
+        stopped(server);
+    });
+}
+
+/// Where the server is killed between two pieces of a recording, the next one goes on with the piece after the last that
+/// is stored.
+#[test]
+fn a_long_recording_is_gone_on_with_after_a_kill() {
+    block_on(async {
+        let storage = Storage::start().await;
+        let (base, service) = (storage.base(), storage.service());
+        let settings = [
+            ("ENABLE_CALLS_STREAM", "false"),
+            ("TWILIO_API_BASE", base.as_str()),
+            ("OPENAI_BASE_URL", service.as_str()),
+        ];
+        let site = Site::new(TestDatabase::postgres(), &settings).await;
+        storage.set_delay(millis(700));
+        let server = site.server("node").await;
+        let (call, recording) = (CallSid::from_number(1), RecordingSid::from_number(1));
+        storage.keep(recording, Kept::Long(1_700));
+        recorded(&server, call, recording, "1700").await;
+        let is_done = |row: &Row| column(row, "state") == Some("done");
+        site.segments_until(call, "the first piece", |rows| rows.first().is_some_and(is_done)).await;
+        until("the second piece is asked for", || storage.asked().uploads.len() == 2).await;
+        let server = discreet(site.deployment.kill_and_restart("node", server).await);
+        let row = site.settled(call).await;
+        assert_eq!(transcript(&row), (Some("done"), Some([TEXT; 3].join(" ").as_str())));
+        // The one that was under way had to be asked for again.
+        assert_eq!((storage.asked().uploads.len(), site.segments(call).await.len()), (4, 3));
         stopped(server);
     });
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The account and its first token.
 const BASIC: &str =
@@ -41,6 +42,8 @@ pub(crate) struct Storage {
 #[derive(Debug, Default)]
 struct Inside {
     kept: Mutex<BTreeMap<RecordingSid, Kept>>,
+    /// How long the service takes.
+    delay: Mutex<Duration>,
     asked: Mutex<Asked>,
 }
 
@@ -93,6 +96,11 @@ impl Storage {
         self.inside.kept.lock().expect("no holder panics").insert(recording, kept);
     }
 
+    /// From now on the service takes this long.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        *self.inside.delay.lock().expect("no holder panics") = delay;
+    }
+
     pub(crate) fn asked(&self) -> Asked {
         self.inside.asked.lock().expect("no holder panics").clone()
     }
@@ -109,6 +117,8 @@ async fn attend(mut stream: TcpStream, inside: &Inside) -> io::Result<()> {
         let length = value("content-length").and_then(|length| length.parse().ok()).unwrap_or(0_u64);
         copy((&mut stream).take(length - early), &mut sink()).await?;
         inside.asked.lock().expect("no holder panics").uploads.push(length);
+        let delay = *inside.delay.lock().expect("no holder panics");
+        smol::Timer::after(delay).await;
         return answer(&mut stream, 200, "content-type: application/json\r\n", &format!("{{\"text\":\"{TEXT}\"}}"))
             .await;
     }

@@ -79,6 +79,12 @@ impl Script {
         self
     }
 
+    /// The same, before this much silence.
+    pub(crate) fn before(mut self, silence: Duration) -> Self {
+        self.audio.resize(self.audio.len() + samples(silence), SILENCE);
+        self
+    }
+
     /// As mu-law.
     pub(crate) fn audio(&self) -> Bytes {
         self.audio.clone().into()
