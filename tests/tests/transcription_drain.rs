@@ -109,6 +109,9 @@ fn a_recording_that_is_being_transcribed_is_finished_before_the_process_may_exit
     world.drain();
     assert!(!world.switchboard.is_drained());
     world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
+    assert_eq!(world.transcript(call), speech::text(), "though the caller is still being thanked");
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND);
     assert_done(&world, call);
 }
 

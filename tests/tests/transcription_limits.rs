@@ -278,6 +278,7 @@ fn a_process_that_is_gone_and_left_more_rows_than_are_read_at_a_time_is_looked_t
     };
     let files = vec![(kept.name(Content::Audio), 8_000), ("somebody's notes.txt".to_owned(), 12)];
     alone.filed(Ok(DiskAnswer::Adopted(vec![Orphan { node: "gone".to_owned(), files }])));
+    alone.run_for(limits::INHERIT_WAIT * 2);
     let lost = alone.failures().iter().filter(|(reason, _)| *reason == "lost").count();
     assert_eq!(lost, usize::try_from(most).expect("few") + 2 - 1, "all but the one whose file is there");
     let reads = alone.disk.iter().filter(|(_, command)| matches!(command, DiskCommand::Read { .. })).count();
