@@ -372,6 +372,8 @@ pub const SEGMENT_CHARS_MAX: usize = 64 * 1024;
 pub const RECORDING_LEASE: Duration = Duration::from_secs(30 * 60);
 /// Recordings a process takes at a time, and works on at once: each is in memory as a whole.
 pub const RECORDINGS_TAKEN_MAX: u64 = 4;
+/// Recordings of calls that are never transcribed that are passed over with each look for others: a few milliseconds.
+pub const RECORDINGS_PASSED_OVER_MAX: u64 = 256;
 /// After how long without news a call that lacks its end or its recording is looked up (T8): the first, the second, and
 /// the third and every further time.
 pub const LOOK_UP_TIMES: [Duration; 3] =

@@ -77,7 +77,7 @@ pub enum DownloadOutcome {
     Ready(Bytes),
     /// Twilio keeps it elsewhere: ask [`recording_redirected`].
     Redirect(StorageUrl),
-    /// There is no audio yet (404, 202, 409, 425): normal right after a recording.
+    /// There is no audio yet (404, 409, 425, or 2xx without audio in it): normal right after a recording.
     NotYet,
     /// There is none and never will be: deleted, or nothing was recorded.
     Gone,
@@ -121,10 +121,10 @@ pub fn download_outcome(
         (401, Keeper::Twilio) => DownloadOutcome::Unauthorized,
         (410, _) => DownloadOutcome::Gone,
         (200..=499, _) if state == Some(RecordingState::Absent) => DownloadOutcome::Gone,
-        (202 | 404 | 409 | 425, _) => DownloadOutcome::NotYet,
-        (200..=299, _) if state == Some(RecordingState::InProgress) => DownloadOutcome::NotYet,
+        // Nothing, or a page, where audio should be: it may come to be, but not for days.
+        (200..=299 | 404 | 409 | 425, _) => DownloadOutcome::NotYet,
         (301 | 302 | 303 | 307 | 308, Keeper::Twilio) => redirect(response),
-        (200..=299 | 408 | 429 | 500.., _) => DownloadOutcome::Outage { after: response.retry_after(now) },
+        (408 | 429 | 500.., _) => DownloadOutcome::Outage { after: response.retry_after(now) },
         _ => DownloadOutcome::Forbidden,
     };
     let mut detail = body.detail_of(asked.name(), response);

@@ -7,8 +7,9 @@ mod rows;
 
 use super::{CallFact, Claim, EventFact, Fact, Job, RecordingFact, SegmentFact, StoreAnswer, StoreCommand};
 use crate::limits::{
-    AUDIO_AGE_MAX, CLAIM_LEASE, LOCK_TIME, LOOK_UP_TIMES, OVERDUE_TAKEN_MAX, RECORDING_LEASE, SEGMENT_CHARS_MAX,
-    SEGMENTS_FOUND_MAX, STALE_AFTER, STATEMENT_TIME, STORED_TIME_MAX, TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME,
+    AUDIO_AGE_MAX, CLAIM_LEASE, LOCK_TIME, LOOK_UP_TIMES, OVERDUE_TAKEN_MAX, RECORDING_LEASE,
+    RECORDINGS_PASSED_OVER_MAX, SEGMENT_CHARS_MAX, SEGMENTS_FOUND_MAX, STALE_AFTER, STATEMENT_TIME, STORED_TIME_MAX,
+    TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME,
 };
 use crate::sid::CallSid;
 use crate::time::UnixMillis;
@@ -101,9 +102,10 @@ pub fn statements(command: &StoreCommand, dialect: Dialect) -> Vec<Statement> {
         StoreCommand::Facts(facts) => facts.iter().flat_map(merge).collect(),
         StoreCommand::Claim(claim) => vec![(Verb::Claim, claim_parameters(claim))],
         StoreCommand::Release { call, node } => vec![(Verb::Release, vec![text(call.as_str()), text(node)])],
-        StoreCommand::TakeRecordings { node, limit } => {
-            vec![(Verb::TakeRecordings, vec![text(node), millis(RECORDING_LEASE), count(Some(*limit))])]
-        }
+        StoreCommand::TakeRecordings { node, limit } => vec![
+            (Verb::PassOver, vec![count(Some(RECORDINGS_PASSED_OVER_MAX))]),
+            (Verb::TakeRecordings, vec![text(node), millis(RECORDING_LEASE), count(Some(*limit))]),
+        ],
         StoreCommand::TakeOverdue => {
             let times = LOOK_UP_TIMES.map(millis);
             vec![(Verb::TakeOverdue, times.into_iter().chain([count(Some(OVERDUE_TAKEN_MAX))]).collect())]
@@ -148,6 +150,7 @@ enum Verb {
     TakeOverdue,
     AddEvent,
     MergeRecording,
+    PassOver,
     TakeRecordings,
     ReturnRecordings,
     MergeSegment,
@@ -173,6 +176,7 @@ impl Verb {
             Self::TakeOverdue => text!("take_overdue"),
             Self::AddEvent => text!("add_event"),
             Self::MergeRecording => text!("merge_recording"),
+            Self::PassOver => text!("pass_over"),
             Self::TakeRecordings => text!("take_recordings"),
             Self::ReturnRecordings => text!("return_recordings"),
             Self::MergeSegment => text!("merge_segment"),
@@ -192,6 +196,7 @@ impl Verb {
             | Self::Release
             | Self::AddEvent
             | Self::MergeRecording
+            | Self::PassOver
             | Self::ReturnRecordings
             | Self::MergeSegment
             | Self::JoinTranscript => &[],

@@ -48,7 +48,7 @@ async fn fill(database: &TestDatabase) {
 fn asked() -> [(StoreCommand, &'static [&'static str]); 4] {
     let node = || "node-2".to_owned();
     [
-        (StoreCommand::TakeRecordings { node: node(), limit: 4 }, &["recordings_waiting"]),
+        (StoreCommand::TakeRecordings { node: node(), limit: 4 }, &["recordings_waiting", "recordings_waiting"]),
         (StoreCommand::TakeOverdue, &["call_log_unsettled"]),
         (StoreCommand::Inherit { node: node() }, &["recordings_taken", "transcript_segments_waiting"]),
         (StoreCommand::FindStale, &["transcript_segments_waiting"]),

@@ -3,7 +3,7 @@
 use super::known::*;
 use super::{AT, ago, all, call, fact, failed, of_call, on_both, put, recorded, recording, segment};
 use callwarden::store::Store;
-use callwarden_core::limits::RECORDING_LEASE;
+use callwarden_core::limits::{RECORDING_LEASE, RECORDINGS_PASSED_OVER_MAX};
 use callwarden_core::sid::{AccountSid, RecordingSid};
 use callwarden_core::store::{
     Fact, Job, JobState, RecordingState, StoreAnswer, StoreCommand, TakenRecording, TranscriptStart,
@@ -139,6 +139,25 @@ fn recordings_of_calls_that_are_never_transcribed_are_not_taken() {
         put(&store, vec![recording(2, 2, |_| {}), begins(2, TranscriptStart::Pending)]).await;
         put(&store, vec![recording(3, 3, |_| {})]).await;
         assert_eq!(tries(&store, "node-1").await, [(sid(2), 1), (sid(3), 1)]);
+    });
+}
+
+#[test]
+fn recordings_of_calls_that_are_never_transcribed_do_not_wait_for_ever_among_the_others() {
+    on_both(async |database, store| {
+        let disabled = |number| fact(number, |fact| fact.transcript = Some(TranscriptStart::Disabled));
+        let most = u128::from(RECORDINGS_PASSED_OVER_MAX);
+        for number in 1..=most + 1 {
+            put(&store, vec![recording(number, number, |_| {}), disabled(number)]).await;
+        }
+        let waiting = async || {
+            let rows = database.rows("recordings").await;
+            rows.iter().filter(|row| !row.contains_key("job_state")).count()
+        };
+        assert_eq!(tries(&store, "node-1").await, []);
+        assert_eq!(waiting().await, 1, "some at a time");
+        assert_eq!(tries(&store, "node-1").await, []);
+        assert_eq!(waiting().await, 0);
     });
 }
 

@@ -7,13 +7,14 @@ use crate::store::{
 };
 
 const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::Sqlite];
-const VERBS: [Verb; 12] = [
+const VERBS: [Verb; 13] = [
     Verb::MergeCall,
     Verb::Claim,
     Verb::Release,
     Verb::TakeOverdue,
     Verb::AddEvent,
     Verb::MergeRecording,
+    Verb::PassOver,
     Verb::TakeRecordings,
     Verb::ReturnRecordings,
     Verb::MergeSegment,
