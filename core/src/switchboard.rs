@@ -222,8 +222,8 @@ impl Switchboard {
 
     /// Sends what can be sent now: speech, rounds, and the facts of everything that came before.
     fn flush(&mut self, out: &mut Vec<Output>) {
-        self.flush_files(out);
         self.flush_speech(out);
+        self.flush_files(out);
         self.flush_rounds(out);
         self.database.flush(self.now.mono, out);
     }

@@ -51,8 +51,8 @@ impl Recordings {
         self.retries.first().copied()
     }
 
-    /// One is to be tried again after so long. What waits longer than for a round is found by one: so there are never
-    /// more of these times than a round has milliseconds.
+    /// One is to be tried again after so long. What waits longer than for a round is found by one, so that these are
+    /// only the times of a few seconds.
     fn retry(&mut self, now: Instant, wait: Duration) {
         if wait <= limits::RECORDINGS_ROUND {
             self.retries.insert(now + wait);

@@ -113,15 +113,11 @@ impl Switchboard {
         self.speech.add(Job { fact, near_silent, sound, transcribed: false, step }).is_ok()
     }
 
-    /// Sends what may be sent, and stores what is transcribed.
+    /// Sends what may be sent, and stores what is transcribed; what the database does not take is kept by
+    /// [`Self::flush_files`].
     pub(super) fn flush_speech(&mut self, out: &mut Vec<Output>) {
         while let Some(key) = self.speech.next_told().filter(|_| self.database.takes_texts()) {
             self.store_text(key, out);
-        }
-        if !self.database.is_up() {
-            for key in self.speech.take_told_anew() {
-                self.keep_text(key, out);
-            }
         }
         while let Some(key) = self.speech.next(self.now.mono) {
             self.send_or_read(key, out);
@@ -259,15 +255,14 @@ impl Switchboard {
 
     /// A job's audio will never be transcribed.
     pub(super) fn give_up_on(&mut self, key: JobKey, cause: &str, out: &mut Vec<Output>) {
-        let Some(mut job) = self.speech.remove(key) else { return };
+        let Some(job) = self.speech.remove(key) else { return };
         let line = LogLine::new(Level::Error, Event::TranscriptionFailed).call(job.fact.key.call).reason("given_up");
         log(line.cause(cause), out);
         self.counters.transcriptions_failed += 1;
         self.speech_in_memory -= job.bytes_in_memory();
-        // A text that the database refused would take the news of its failure with it.
-        job.fact.text.clear();
         let attempts = job.fact.job.attempts.saturating_add(1);
         let failed = Standing { state: JobState::Failed, attempts, error: Some(cause.to_owned()), next_at: None };
+        // A text that the database refused would take the news of its failure with it.
         self.write_segment(SegmentFact { text: String::new(), ..job.fact }, failed, out);
         match job.sound {
             Sound::Live { file, kept, .. } => {
@@ -325,7 +320,7 @@ impl Switchboard {
 
     /// The database does not take a text now: the file holds it from now on in place of the audio, so that nobody has
     /// to transcribe it again (T5).
-    fn keep_text(&mut self, key: JobKey, out: &mut Vec<Output>) {
+    pub(super) fn keep_text(&mut self, key: JobKey, out: &mut Vec<Output>) {
         let Some(job) = self.speech.jobs.get_mut(key) else { return };
         if let Sound::Live { file, kept: Some(Kept::Audio(_)), rewriting: rewriting @ false, .. } = &mut job.sound {
             *rewriting = true;

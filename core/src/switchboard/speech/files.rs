@@ -172,8 +172,14 @@ impl Switchboard {
         }
     }
 
-    /// Makes jobs of files, some at a time, and removes what is of no more use; the rest has its turn at once.
+    /// Keeps the texts that a database which is down does not take, makes jobs of files, and removes what is of no more
+    /// use: some at a time, the rest has its turn at once.
     pub(in crate::switchboard) fn flush_files(&mut self, out: &mut Vec<Output>) {
+        for _ in 0..limits::FILES_PER_TURN_MAX {
+            let told = if self.database.is_up() { None } else { self.speech.take_told_anew() };
+            let Some(key) = told else { break };
+            self.keep_text(key, out);
+        }
         for _ in 0..limits::FILES_PER_TURN_MAX {
             let Some((name, bytes)) = self.adoptees.pop_front() else { break };
             self.adopt(&name, bytes, out);
@@ -186,7 +192,8 @@ impl Switchboard {
 
     /// Whether [`Self::flush_files`] has more to do.
     pub(in crate::switchboard) fn has_files(&self) -> bool {
-        !self.adoptees.is_empty() || !self.useless.is_empty()
+        let texts = !self.database.is_up() && self.speech.has_told_anew();
+        texts || !self.adoptees.is_empty() || !self.useless.is_empty()
     }
 
     fn adopt(&mut self, name: &str, bytes: u64, out: &mut Vec<Output>) {

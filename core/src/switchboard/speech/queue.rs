@@ -315,9 +315,14 @@ impl Queue {
         self.told.first().copied()
     }
 
-    /// The jobs whose text waits for the database since this was last asked.
-    pub(in crate::switchboard) fn take_told_anew(&mut self) -> BTreeSet<JobKey> {
-        core::mem::take(&mut self.told_anew)
+    /// A job whose text waits for the database, each once.
+    pub(in crate::switchboard) fn take_told_anew(&mut self) -> Option<JobKey> {
+        self.told_anew.pop_first()
+    }
+
+    /// Whether [`Self::take_told_anew`] has one.
+    pub(in crate::switchboard) fn has_told_anew(&self) -> bool {
+        !self.told_anew.is_empty()
     }
 
     /// When [`Self::next`] may have one that it has not now.
