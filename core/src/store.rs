@@ -61,6 +61,11 @@ pub enum StoreCommand {
     /// Take calls that lack their end or their recording and were not heard of for long (T8); answered by
     /// [`StoreAnswer::Overdue`].
     TakeOverdue,
+    /// Which of these segments are done already; answered by [`StoreAnswer::Known`].
+    FindDone {
+        /// Those in question.
+        segments: Vec<SegmentKey>,
+    },
     /// Which segments wait for a process that is gone; gives its recordings back. Answered by
     /// [`StoreAnswer::Segments`].
     Inherit {
@@ -85,6 +90,8 @@ pub enum StoreAnswer {
     Overdue(Vec<OverdueCall>),
     /// The segments that were found.
     Segments(Vec<WaitingSegment>),
+    /// Those of the segments asked about that are done.
+    Known(Vec<SegmentKey>),
 }
 
 /// A recording to be transcribed.

@@ -85,6 +85,8 @@ pub struct Switchboard {
     disk_fails: bool,
     /// Files of processes that are gone, to become jobs, and their lengths.
     adoptees: VecDeque<(String, u64)>,
+    /// Those of them that are audio of which the database may know the text.
+    unproven: VecDeque<(String, u64)>,
     /// Files of ours that are of no more use.
     useless: VecDeque<String>,
     /// Processes that are gone and whose rows are to be looked through.
@@ -177,6 +179,7 @@ impl Switchboard {
             speech_on_disk: 0,
             disk_fails: false,
             adoptees: VecDeque::new(),
+            unproven: VecDeque::new(),
             useless: VecDeque::new(),
             inherit: VecDeque::new(),
             recordings: Recordings::new(),
@@ -272,7 +275,7 @@ impl Switchboard {
             fetches: self.fetches.len(),
             unwritten_facts: self.database.unwritten(),
             fallbacks_under_way: self.calls.iter().filter(|(_, call)| under_way(call)).count(),
-            speech_jobs: self.speech.jobs.len(),
+            speech_waiting: self.speech.jobs.len() + self.adoptees.len() + self.unproven.len(),
             recordings: self.recordings.works.len(),
             file_commands: self.files.len(),
         }

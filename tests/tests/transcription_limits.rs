@@ -148,11 +148,11 @@ fn speech_the_disk_does_not_take_fills_its_memory_and_what_comes_then_is_said_to
     assert_eq!(alone.failures(), [("no_room", cause)]);
     let lost = alone.segments.last().expect("its row");
     assert_eq!((lost.job.state, lost.job.error.as_deref()), (JobState::Failed, Some(cause)));
-    assert_eq!(alone.switchboard.gauges().speech_jobs, room);
+    assert_eq!(alone.switchboard.gauges().speech_waiting, room);
     // Those that are sent stay in memory, the others are in their files alone.
     (0..=limits::TRANSCRIPTIONS_MAX + 1).for_each(|_| alone.filed(Ok(DiskAnswer::Done)));
     alone.says(id, &long());
-    assert_eq!((alone.failures().len(), alone.switchboard.gauges().speech_jobs), (1, room + 1));
+    assert_eq!((alone.failures().len(), alone.switchboard.gauges().speech_waiting), (1, room + 1));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn more_utterances_than_may_wait_are_said_to_be_lost() {
     let cause = "too much speech waits to be transcribed";
     assert_eq!(alone.failures(), [("no_room", cause)]);
     assert_eq!(alone.segments.last().and_then(|lost| lost.job.error.as_deref()), Some(cause));
-    assert_eq!(alone.switchboard.gauges().speech_jobs, limits::SPEECH_JOBS_MAX);
+    assert_eq!(alone.switchboard.gauges().speech_waiting, limits::SPEECH_JOBS_MAX);
 }
 
 /// Utterances that are in their files while the service cannot be reached.
@@ -220,7 +220,7 @@ fn more_file_commands_than_may_be_under_way_leave_speech_in_memory() {
     alone.fetched(heard(""));
     let gauges = alone.switchboard.gauges();
     assert!(gauges.file_commands > limits::SPEECH_JOBS_MAX, "the disk does not answer");
-    assert_eq!(gauges.speech_jobs, 1, "that one waits for its file to be removed");
+    assert_eq!(gauges.speech_waiting, 1, "that one waits for its file to be removed");
     let id = alone.stream(Caller::new(2));
     let room = limits::FILE_COMMANDS_MAX - gauges.file_commands;
     (0..room).for_each(|_| alone.says(id, &short()));
@@ -231,7 +231,7 @@ fn more_file_commands_than_may_be_under_way_leave_speech_in_memory() {
     assert_eq!(alone.fetches.len(), 1, "one without a file is sent at once");
     alone.fetched(heard("שלום"));
     assert_eq!(alone.segments.last().map(|segment| segment.text.as_str()), Some("שלום"));
-    assert_eq!(alone.switchboard.gauges().speech_jobs, room + 1);
+    assert_eq!(alone.switchboard.gauges().speech_waiting, room + 1);
 }
 
 #[test]

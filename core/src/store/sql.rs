@@ -5,7 +5,7 @@
 
 mod rows;
 
-use super::{CallFact, Claim, EventFact, Fact, Job, RecordingFact, SegmentFact, StoreAnswer, StoreCommand};
+use super::{CallFact, Claim, EventFact, Fact, Job, RecordingFact, SegmentFact, SegmentKey, StoreAnswer, StoreCommand};
 use crate::limits::{
     AUDIO_AGE_MAX, CLAIM_LEASE, LOCK_TIME, LOOK_UP_TIMES, OVERDUE_TAKEN_MAX, RECORDING_LEASE,
     RECORDINGS_PASSED_OVER_MAX, SEGMENT_CHARS_MAX, SEGMENTS_FOUND_MAX, STALE_AFTER, STATEMENT_TIME, STORED_TIME_MAX,
@@ -110,6 +110,12 @@ pub fn statements(command: &StoreCommand, dialect: Dialect) -> Vec<Statement> {
             let times = LOOK_UP_TIMES.map(millis);
             vec![(Verb::TakeOverdue, times.into_iter().chain([count(Some(OVERDUE_TAKEN_MAX))]).collect())]
         }
+        StoreCommand::FindDone { segments } => {
+            let key = |key: &SegmentKey| {
+                [text(key.call.as_str()), text(key.origin.as_str()), count(Some(key.sequence.into()))]
+            };
+            segments.iter().map(|segment| (Verb::DoneSegment, key(segment).to_vec())).collect()
+        }
         StoreCommand::Inherit { node } => vec![
             (Verb::ReturnRecordings, vec![text(node)]),
             (Verb::SegmentsOf, vec![text(node), count(Some(SEGMENTS_FOUND_MAX))]),
@@ -135,6 +141,7 @@ pub fn answer(command: &StoreCommand, outcome: &Outcome) -> StoreAnswer {
         StoreCommand::Open | StoreCommand::Facts(_) | StoreCommand::Release { .. } => StoreAnswer::Done,
         StoreCommand::TakeRecordings { .. } => StoreAnswer::Recordings(rows::read(&outcome.rows, rows::recording)),
         StoreCommand::TakeOverdue => StoreAnswer::Overdue(rows::read(&outcome.rows, rows::overdue)),
+        StoreCommand::FindDone { .. } => StoreAnswer::Known(rows::read(&outcome.rows, rows::key)),
         StoreCommand::Inherit { .. } | StoreCommand::FindStale => {
             StoreAnswer::Segments(rows::read(&outcome.rows, rows::segment))
         }
@@ -154,6 +161,7 @@ enum Verb {
     TakeRecordings,
     ReturnRecordings,
     MergeSegment,
+    DoneSegment,
     SegmentsOf,
     StaleSegments,
     JoinTranscript,
@@ -180,6 +188,7 @@ impl Verb {
             Self::TakeRecordings => text!("take_recordings"),
             Self::ReturnRecordings => text!("return_recordings"),
             Self::MergeSegment => text!("merge_segment"),
+            Self::DoneSegment => include_str!("sql/both/done_segment.sql"),
             Self::SegmentsOf => text!("segments_of"),
             Self::StaleSegments => text!("stale_segments"),
             Self::JoinTranscript => include_str!("sql/both/join_transcript.sql"),
@@ -190,6 +199,7 @@ impl Verb {
         match self {
             Self::TakeRecordings => rows::RECORDING,
             Self::TakeOverdue => rows::OVERDUE,
+            Self::DoneSegment => rows::KEY,
             Self::SegmentsOf | Self::StaleSegments => rows::SEGMENT,
             Self::MergeCall
             | Self::Claim

@@ -39,6 +39,8 @@ pub(super) enum Round {
     Recordings,
     Overdue,
     Stale,
+    /// With the files of audio in question, and their lengths.
+    Adopt(Vec<(String, u64)>),
     Inherit(String),
 }
 
@@ -205,8 +207,8 @@ impl Database {
         self.send(UnderWay::Row(call, facts.clone()), StoreCommand::Facts(facts), limits::ROW_TIME, out)
     }
 
-    /// Whether a row, a claim or a release can be sent. Opening and the queue of facts always find room.
-    fn takes_more(&self) -> bool {
+    /// Whether a row, a claim, a release or a round can be sent. Opening and the queue of facts always find room.
+    pub(super) fn takes_more(&self) -> bool {
         let reserved = limits::FACT_COMMANDS_MAX + 1;
         self.is_up() && self.under_way.len() + reserved < limits::STORE_COMMANDS_MAX
     }
@@ -235,9 +237,10 @@ impl Database {
         }
     }
 
-    /// Asks for what is asked from time to time. Returns whether an answer will come.
-    pub(super) fn ask(&mut self, round: Round, command: StoreCommand, out: &mut Vec<Output>) -> bool {
-        self.takes_more() && self.send(UnderWay::Round(round), command, limits::STORE_TIME, out)
+    /// Asks for what is asked from time to time; only while [`Self::takes_more`].
+    pub(super) fn ask(&mut self, round: Round, command: StoreCommand, out: &mut Vec<Output>) {
+        let sent = self.send(UnderWay::Round(round), command, limits::STORE_TIME, out);
+        debug_assert!(sent, "there is room");
     }
 
     /// The database let a webhook wait too long: it is not waited for again until it answers something (D1).

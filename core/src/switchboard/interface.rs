@@ -138,7 +138,7 @@ pub struct Gauges {
     pub fetches: usize,
     pub unwritten_facts: usize,
     pub fallbacks_under_way: usize,
-    pub speech_jobs: usize,
+    pub speech_waiting: usize,
     pub recordings: usize,
     pub file_commands: usize,
 }

@@ -111,7 +111,7 @@ impl Switchboard {
             "draining": self.draining.is_some(),
             "unwritten_facts": self.database.unwritten(),
             "dropped_facts": self.database.dropped(),
-            "untranscribed": self.speech.jobs.len(),
+            "untranscribed": self.gauges().speech_waiting,
         });
         let status = if database == "ok" && self.draining.is_none() { 200 } else { 503 };
         json_page(status, &page)
@@ -192,7 +192,7 @@ impl Switchboard {
             "Texts of near-silence.",
             counters.stock_phrases_dropped,
         );
-        add("callwarden_speech_waiting", "gauge", "Stretches not transcribed yet.", gauges.speech_jobs as u64);
+        add("callwarden_speech_waiting", "gauge", "Stretches not transcribed yet.", gauges.speech_waiting as u64);
         add("callwarden_speech_on_disk_bytes", "gauge", "Their audio in DATA_DIR.", self.speech_on_disk);
         add("callwarden_database_up", "gauge", "Whether the database answers.", u64::from(self.database.is_up()));
         text.push_str(

@@ -4,7 +4,7 @@
 use super::database::Round;
 use super::speech::FileWork;
 use super::{Output, Switchboard};
-use crate::disk::DiskCommand;
+use crate::disk::{DiskCommand, UtteranceFile};
 use crate::limits;
 use crate::store::{StoreAnswer, StoreCommand};
 use crate::time::Instant;
@@ -35,17 +35,27 @@ impl Switchboard {
             self.rounds.adopt = now + limits::ADOPT_TIME;
             self.file(FileWork::Adopt, DiskCommand::Adopt, out);
         }
-        if self.rounds.under_way || self.draining.is_some() || !self.database.is_up() {
+        if self.rounds.under_way || self.draining.is_some() || !self.database.takes_more() {
             return;
         }
         if let Some((round, command)) = self.round_due() {
-            self.rounds.under_way = self.database.ask(round, command, out);
+            self.rounds.under_way = true;
+            self.database.ask(round, command, out);
         }
     }
 
     fn round_due(&mut self) -> Option<(Round, StoreCommand)> {
         let now = self.now.mono;
-        if let Some(node) = self.inherit.front().filter(|_| self.rounds.inherit <= now).cloned() {
+        if self.rounds.inherit <= now && !self.unproven.is_empty() {
+            self.rounds.inherit = now + limits::INHERIT_WAIT;
+            let most = self.unproven.len().min(limits::FILES_PER_TURN_MAX);
+            let files: Vec<_> = self.unproven.drain(..most).collect();
+            let parsed = files.iter().filter_map(|(name, _)| UtteranceFile::parse(name));
+            let segments = parsed.map(|(file, _)| file.key()).collect();
+            return Some((Round::Adopt(files), StoreCommand::FindDone { segments }));
+        }
+        // Whose rows they are is known once all files have their jobs.
+        if let Some(node) = self.inherit.front().filter(|_| self.rounds.inherit <= now && !self.has_files()).cloned() {
             self.rounds.inherit = now + limits::INHERIT_WAIT;
             return Some((Round::Inherit(node.clone()), StoreCommand::Inherit { node }));
         }
@@ -70,17 +80,22 @@ impl Switchboard {
     /// When the next round wants to begin.
     pub(super) fn next_round(&self) -> Instant {
         let Rounds { recordings, overdue, stale, inherit, adopt, under_way } = self.rounds;
-        if under_way || self.draining.is_some() || !self.database.is_up() {
+        if under_way || self.draining.is_some() || !self.database.takes_more() {
             return adopt;
         }
-        let inherit = if self.inherit.is_empty() { adopt } else { inherit };
+        let inherit = if self.inherit.is_empty() && self.unproven.is_empty() { adopt } else { inherit };
         [recordings, overdue, stale, inherit].into_iter().fold(adopt, Instant::min)
     }
 
     /// A round is over. One that was not answered comes again in its time.
-    pub(super) fn round_over(&mut self, round: &Round, answer: Option<StoreAnswer>, out: &mut Vec<Output>) {
+    pub(super) fn round_over(&mut self, round: Round, answer: Option<StoreAnswer>, out: &mut Vec<Output>) {
         self.rounds.under_way = false;
         match (round, answer) {
+            (Round::Adopt(files), Some(StoreAnswer::Known(done))) => {
+                self.rounds.inherit = self.now.mono;
+                self.proven(files, &done, out);
+            }
+            (Round::Adopt(files), _) => self.unproven.extend(files),
             (Round::Recordings, Some(StoreAnswer::Recordings(taken))) => {
                 if !taken.is_empty() {
                     // There may be more.
@@ -99,7 +114,7 @@ impl Switchboard {
             (Round::Inherit(node), Some(StoreAnswer::Segments(segments))) => {
                 self.inherit.pop_front();
                 self.rounds.inherit = self.now.mono;
-                self.inherited(node, segments, out);
+                self.inherited(&node, segments, out);
             }
             (Round::Recordings | Round::Overdue | Round::Stale | Round::Inherit(_), _) => {}
         }

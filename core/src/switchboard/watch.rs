@@ -166,7 +166,7 @@ impl Switchboard {
                 return;
             }
             Finished::Text(job, taken) => return self.text_stored(job, taken, out),
-            Finished::Round(round, answer) => return self.round_over(&round, answer, out),
+            Finished::Round(round, answer) => return self.round_over(round, answer, out),
             Finished::Row(key) => {
                 self.answer_waiting(key, out);
                 self.close_finished(key, out);

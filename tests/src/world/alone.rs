@@ -98,6 +98,7 @@ impl Alone {
             StoreCommand::Claim(_) => StoreAnswer::Claimed(true),
             StoreCommand::TakeRecordings { .. } => StoreAnswer::Recordings(Vec::new()),
             StoreCommand::TakeOverdue => StoreAnswer::Overdue(Vec::new()),
+            StoreCommand::FindDone { .. } => StoreAnswer::Known(Vec::new()),
             StoreCommand::Inherit { .. } => StoreAnswer::Segments(self.inherited.pop_front().unwrap_or_default()),
             StoreCommand::FindStale => StoreAnswer::Segments(Vec::new()),
         }

@@ -138,6 +138,7 @@ impl SimulatedDatabase {
                 return StoreAnswer::Recordings(self.rows.take_recordings(now, node, *limit));
             }
             StoreCommand::TakeOverdue => return StoreAnswer::Overdue(self.rows.take_overdue(now)),
+            StoreCommand::FindDone { segments } => return StoreAnswer::Known(self.rows.done(segments)),
             StoreCommand::Inherit { node } => return StoreAnswer::Segments(self.rows.inherit(node)),
             StoreCommand::FindStale => return StoreAnswer::Segments(self.rows.stale(now)),
         }

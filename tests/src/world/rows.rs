@@ -177,6 +177,12 @@ impl Rows {
         row.missing.is_none() && (recordings.any(RecordingRow::is_running) || row.recorded && none)
     }
 
+    pub(super) fn done(&self, segments: &[SegmentKey]) -> Vec<SegmentKey> {
+        let is_done =
+            |key: &&SegmentKey| self.segments.get(key).is_some_and(|segment| segment.job.state == JobState::Done);
+        segments.iter().filter(is_done).copied().collect()
+    }
+
     pub(super) fn inherit(&mut self, node: &str) -> Vec<WaitingSegment> {
         for row in self.recordings.values_mut() {
             row.taken = row.taken.take().filter(|(holder, _)| holder != node);

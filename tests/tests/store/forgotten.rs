@@ -33,6 +33,39 @@ async fn age(database: &TestDatabase, number: u128, age: Duration) {
 }
 
 #[test]
+fn of_the_segments_asked_about_those_that_are_done_are_known() {
+    on_both(async |_, store| {
+        let done = |fact: &mut SegmentFact| fact.job = Job::done(1);
+        let failed = |fact: &mut SegmentFact| fact.job = super::failed(1, "why");
+        put(
+            &store,
+            vec![
+                segment(1, stream(1), 1, done),
+                segment(1, stream(1), 2, waits_for("gone")),
+                segment(1, stream(1), 3, failed),
+                segment(1, stream(2), 1, done),
+                segment(2, stream(1), 1, waits_for("gone")),
+            ],
+        )
+        .await;
+        let key = |number, origin, sequence| SegmentKey { call: call(number), origin, sequence };
+        let segments = vec![
+            key(1, stream(1), 3),
+            key(1, stream(1), 2),
+            key(1, stream(2), 1),
+            key(1, stream(1), 1),
+            key(2, stream(1), 1),
+            key(9, stream(1), 1),
+        ];
+        let StoreAnswer::Known(mut known) = answered(&store, StoreCommand::FindDone { segments }).await else {
+            panic!("no segments");
+        };
+        known.sort_unstable();
+        assert_eq!(known, [key(1, stream(1), 1), key(1, stream(2), 1)]);
+    });
+}
+
+#[test]
 fn who_inherits_finds_the_waiting_segments_of_the_process_that_is_gone_and_no_others() {
     on_both(async |_, store| {
         let gone = waits_for("gone");

@@ -10,6 +10,8 @@ pub(super) const RECORDING: &[Column] =
     &[Column::Text, Column::Text, Column::Text, Column::Integer, Column::Integer, Column::Integer, Column::Text];
 /// The columns of an overdue call.
 pub(super) const OVERDUE: &[Column] = &[Column::Text, Column::Text, Column::Integer, Column::Integer];
+/// The columns of a segment's key.
+pub(super) const KEY: &[Column] = &[Column::Text, Column::Text, Column::Integer];
 /// The columns of a waiting segment.
 pub(super) const SEGMENT: &[Column] =
     &[Column::Text, Column::Text, Column::Integer, Column::Text, Column::Integer, Column::Integer, Column::Integer];
@@ -43,15 +45,21 @@ pub(super) fn overdue(row: &[Parameter]) -> Option<OverdueCall> {
     })
 }
 
+pub(super) fn key(row: &[Parameter]) -> Option<SegmentKey> {
+    let [call, origin, sequence] = row else { return None };
+    Some(SegmentKey {
+        call: text(call)?.parse().ok()?,
+        origin: Origin::parse(text(origin)?)?,
+        sequence: integer(sequence)?.try_into().ok()?,
+    })
+}
+
 pub(super) fn segment(row: &[Parameter]) -> Option<WaitingSegment> {
-    let [call, origin, sequence, node, started_at, from, to] = row else { return None };
+    let (first, rest) = row.split_at_checked(KEY.len())?;
+    let [node, started_at, from, to] = rest else { return None };
     let span = |value| Some(Duration::from_millis(integer(value)?.try_into().ok()?));
     Some(WaitingSegment {
-        key: SegmentKey {
-            call: text(call)?.parse().ok()?,
-            origin: Origin::parse(text(origin)?)?,
-            sequence: integer(sequence)?.try_into().ok()?,
-        },
+        key: key(first)?,
         node: text(node)?.to_owned(),
         started_at: UnixMillis(integer(started_at)?),
         from: span(from)?,

@@ -7,7 +7,7 @@ use crate::store::{
 };
 
 const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::Sqlite];
-const VERBS: [Verb; 13] = [
+const VERBS: [Verb; 14] = [
     Verb::MergeCall,
     Verb::Claim,
     Verb::Release,
@@ -18,6 +18,7 @@ const VERBS: [Verb; 13] = [
     Verb::TakeRecordings,
     Verb::ReturnRecordings,
     Verb::MergeSegment,
+    Verb::DoneSegment,
     Verb::SegmentsOf,
     Verb::StaleSegments,
     Verb::JoinTranscript,
@@ -74,6 +75,9 @@ fn each_placeholder_has_its_parameter() {
         StoreCommand::Facts(vec![call_fact(1, 1), event(1, "said שלום"), recording(1), segment(1)]),
         StoreCommand::TakeRecordings { node: "node".to_owned(), limit: 1 },
         StoreCommand::TakeOverdue,
+        StoreCommand::FindDone {
+            segments: vec![SegmentKey { call, origin: Origin::Stream(StreamSid::from_number(1)), sequence: 1 }],
+        },
         StoreCommand::Inherit { node: "node".to_owned() },
         StoreCommand::FindStale,
         StoreCommand::Claim(Claim { call, node: "node".to_owned(), at: UnixMillis(1), known_streams: 0 }),
@@ -208,7 +212,10 @@ fn rows_are_read_as_what_they_stand_for_and_others_are_passed_over() {
         from: Duration::from_millis(9),
         to: Duration::from_millis(10),
     };
-    assert_eq!(of(&StoreCommand::FindStale, row), StoreAnswer::Segments(vec![expected]));
+    let (key, found) = (expected.key, StoreAnswer::Segments(vec![expected]));
+    assert_eq!(of(&StoreCommand::FindStale, row), found);
+    let row = vec![text(call.as_str()), text(stream.as_str()), integer(7)];
+    assert_eq!(of(&StoreCommand::FindDone { segments: vec![key] }, row), StoreAnswer::Known(vec![key]));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::disk::{Content, DiskAnswer, DiskCommand, DiskError, Orphan, Utterance
 use crate::id::DiskId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
-use crate::store::{Job as Standing, JobState, WaitingSegment};
+use crate::store::{Job as Standing, JobState, SegmentKey, WaitingSegment};
 
 /// What a file command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,9 +162,7 @@ impl Switchboard {
 
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
     fn adopted(&mut self, orphans: Vec<Orphan>) {
-        for Orphan { node, mut files } in orphans {
-            // A text comes before the audio whose place it was about to take: nobody has to transcribe that again.
-            files.sort_by_key(|(name, _)| UtteranceFile::parse(name).is_some_and(|(_, kept)| kept == Content::Audio));
+        for Orphan { node, files } in orphans {
             self.adoptees.extend(files);
             if !self.inherit.contains(&node) {
                 self.inherit.push_back(node);
@@ -182,7 +180,12 @@ impl Switchboard {
         }
         for _ in 0..limits::FILES_PER_TURN_MAX {
             let Some((name, bytes)) = self.adoptees.pop_front() else { break };
-            self.adopt(&name, bytes, out);
+            match UtteranceFile::parse(&name) {
+                Some((_, Content::Audio)) => self.unproven.push_back((name, bytes)),
+                Some((_, Content::Text)) => self.adopt(&name, bytes, out),
+                // A file that is none of ours is somebody's, and left alone.
+                None => {}
+            }
         }
         for _ in 0..limits::FILES_PER_TURN_MAX {
             let Some(name) = self.useless.pop_front() else { break };
@@ -196,8 +199,24 @@ impl Switchboard {
         texts || !self.adoptees.is_empty() || !self.useless.is_empty()
     }
 
+    /// The database said which of these segments are done: their process was killed before it could remove their
+    /// audio, which nobody has to transcribe again. The others become jobs.
+    pub(in crate::switchboard) fn proven(
+        &mut self,
+        files: Vec<(String, u64)>,
+        done: &[SegmentKey],
+        out: &mut Vec<Output>,
+    ) {
+        for (name, bytes) in files {
+            if UtteranceFile::parse(&name).is_some_and(|(file, _)| done.contains(&file.key())) {
+                self.useless.push_back(name);
+            } else {
+                self.adopt(&name, bytes, out);
+            }
+        }
+    }
+
     fn adopt(&mut self, name: &str, bytes: u64, out: &mut Vec<Output>) {
-        // A file that is none of ours is somebody's, and left alone.
         let Some((file, content)) = UtteranceFile::parse(name) else { return };
         let fact = self.segment(file.key(), file.started_at, file.from, file.to);
         let (kept, step) = match content {
