@@ -20,7 +20,7 @@ use core::time::Duration;
 pub enum Dialect {
     /// PostgreSQL 13 or newer.
     Postgres,
-    /// SQLite 3.42 or newer.
+    /// SQLite 3.44 or newer.
     Sqlite,
 }
 
