@@ -119,3 +119,22 @@ fn samples_of_another_kind_are_understood() {
         assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (speech::text(), "done"));
     }
 }
+
+#[test]
+fn a_process_killed_between_two_pieces_leaves_only_the_rest_to_the_next() {
+    let mut world = World::transcribing();
+    world.openai.set_delay(SECOND * 5);
+    let call = world.call(recorded_caller());
+    world.run_until(SECOND * 60, |world| !world.ledger(call).recordings.is_empty());
+    let long = recording_of(&speech::sample().repeat(100));
+    world.recording_bodies.insert(world.ledger(call).recordings[0].recording, long);
+    world.run_until(SECOND * 120, |world| asked(world) == 2);
+    assert!(!world.transcript(call).is_empty(), "the first piece is stored before the second is sent");
+    world.kill_and_restart();
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 30);
+    assert_eq!(world.transcript_status(call), "done");
+    assert!(world.transcript(call) == vec![speech::text(); 100].join(" "), "no word is lost and none is there twice");
+    assert_eq!((asked(&world), downloads(&world)), (4, 2), "the piece under way is sent again, the stored one is not");
+    world.settle();
+}
