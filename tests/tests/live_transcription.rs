@@ -46,7 +46,7 @@ fn a_minute_of_speech_is_stored_sentence_by_sentence_while_the_caller_speaks() {
     world.run_for(SOON);
     assert_transcribed(&world, call, &speech::text());
     assert_eq!(world.lines(call, Event::UtteranceTranscribed).len(), 5);
-    assert_eq!(world.openai.ledger().requests.len(), 5);
+    assert_eq!(world.asked(), 5);
     world.settle();
 }
 
@@ -63,7 +63,7 @@ fn speech_without_a_pause_is_cut_between_words_and_each_word_is_there_once() {
     let voice: Bytes = [speech::sample(), speech::sample(), speech::sample()].concat().into();
     let call = run(&mut world, caller(voice));
     assert_transcribed(&world, call, &[speech::text(), speech::text(), speech::text()].join(" "));
-    assert_eq!(world.openai.ledger().requests.len(), 3, "38 s in pieces of 15 s at most");
+    assert_eq!(world.asked(), 3, "38 s in pieces of 15 s at most");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_phrase_that_the_service_makes_up_over_a_murmur_is_dropped_and_counted() {
     let mut request = callwarden_tests::world::script::get(callwarden_core::path::METRICS);
     request.headers.push("authorization", "Bearer metrics");
     let metrics = world.ask(request);
-    let dropped = world.openai.ledger().requests.len();
+    let dropped = world.asked();
     let line = format!("callwarden_stock_phrases_dropped_total {dropped}\n");
     assert!(text(&metrics).contains(&line), "{}", text(&metrics));
 }

@@ -6,6 +6,7 @@ use callwarden_core::speech::Listener;
 use callwarden_core::stream::{MediaStream, StreamCommand, StreamOutput, StreamReport, StreamSettings};
 use callwarden_core::time::{Alarm, Instant};
 use callwarden_core::wire;
+use callwarden_tests::world::speech;
 use std::time::Duration;
 
 /// A minute of frames of 20 ms.
@@ -139,9 +140,8 @@ fn listening_allocates_nothing_while_it_is_quiet() {
 
 #[test]
 fn listening_to_speech_allocates_one_step_a_second() {
-    let file: &[u8] = include_bytes!("../../runtime-smol/assets/speech_he.wav");
-    // Three seconds of it without a pause in which the detector would rest.
-    let speech = &file[58 + 17_000..][..24_000];
+    // Three seconds without a pause in which the detector would rest.
+    let speech = speech::sample().slice(17_000..41_000);
     let (mut listener, mut spoken, mut speaks) = (Listener::new(), Vec::new(), 0);
     let seconds: Vec<u64> = speech
         .repeat(4)

@@ -99,7 +99,7 @@ fn a_recording_nobody_told_of_is_found_in_the_list_of_its_call() {
     world.run_for(SLACK);
     assert_done(&world, call);
     assert!(world.database.timeline(world.sid(call)).contains(&"recording_found"));
-    assert_eq!(world.openai.ledger().requests.len(), 1);
+    assert_eq!(world.asked(), 1);
     world.settle();
 }
 

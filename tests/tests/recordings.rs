@@ -2,11 +2,8 @@
 //! ready, transcribed once, and where that is impossible the call's row says why. Virtual time.
 
 use bytes::Bytes;
-use callwarden_core::audio::{SAMPLES, wav};
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::far_end::{Heard, Plan, RecordingFate};
-use callwarden_core::fetch::FetchResponse;
-use callwarden_core::http::Headers;
 use callwarden_core::log::Event;
 use callwarden_core::sid::RecordingSid;
 use callwarden_core::{limits, path};
@@ -21,15 +18,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const SOON: Duration = Duration::from_secs(8);
 /// After the end of an outage everything that waited is tried again within this.
 const BACK: Duration = Duration::from_secs(130);
-
-fn asked(world: &World) -> usize {
-    world.openai.ledger().requests.len()
-}
-
-/// How often the audio of a recording was asked for.
-fn downloads(world: &World) -> usize {
-    world.rest_log.iter().filter(|(_, _, url)| url.ends_with(".wav")).count()
-}
 
 fn run(world: &mut World, plan: Plan) -> usize {
     let call = world.call(plan);
@@ -52,7 +40,7 @@ fn assert_done(world: &World, call: usize) {
 #[track_caller]
 fn assert_done_once(world: &World, call: usize) {
     assert_done(world, call);
-    assert_eq!(asked(world), 1, "it is transcribed once");
+    assert_eq!(world.asked(), 1, "it is transcribed once");
     assert_eq!(world.lines(call, Event::RecordingTranscribed).len(), 1);
 }
 
@@ -103,7 +91,7 @@ fn webhooks_in_the_other_order_and_again_and_again_make_no_second_transcript() {
         world.run_for(SOON);
     }
     assert_done_once(&world, call);
-    assert_eq!(downloads(&world), 1);
+    assert_eq!(world.downloads(), 1);
     world.settle();
 }
 
@@ -126,7 +114,7 @@ fn a_recording_that_is_not_ready_yet_is_asked_for_again() {
         let call = run(&mut world, Plan { recording_delay: delay, ..recorded_caller() });
         world.run_for(delay + SECOND * 60);
         assert_done_once(&world, call);
-        assert!((2..=most).contains(&downloads(&world)), "{} downloads", downloads(&world));
+        assert!((2..=most).contains(&world.downloads()), "{} downloads", world.downloads());
         world.settle();
     }
 }
@@ -140,7 +128,7 @@ fn a_recording_that_twilio_never_has_ready_has_failed_after_an_hour() {
     world.run_for(limits::RECORDING_READY_TIME + SECOND * 70);
     let status = world.transcript_status(call);
     assert!(status.starts_with("failed: Twilio answered 404, code 20404"), "{status}");
-    assert!(downloads(&world) <= 80, "{} downloads", downloads(&world));
+    assert!(world.downloads() <= 80, "{} downloads", world.downloads());
     world.settle();
 }
 
@@ -150,7 +138,7 @@ fn a_recording_that_twilio_did_not_keep_is_said_to_be_none() {
     let call = run(&mut world, Plan { recording: RecordingFate::Absent, ..recorded_caller() });
     assert_eq!(world.transcript_status(call), "failed: Twilio kept no recording");
     world.settle();
-    assert_eq!((asked(&world), world.transcript_status(call).as_str()), (0, "failed: Twilio kept no recording"));
+    assert_eq!((world.asked(), world.transcript_status(call).as_str()), (0, "failed: Twilio kept no recording"));
 }
 
 #[test]
@@ -172,19 +160,8 @@ fn a_recording_that_failed_at_twilio_is_said_to_be_none() {
 fn a_recording_without_a_word_is_empty_and_costs_nothing() {
     let mut world = World::transcribing();
     let call = run(&mut world, Plan { voice: Bytes::new(), ..recorded_caller() });
-    assert_eq!((world.transcript_status(call).as_str(), asked(&world)), ("empty", 0));
+    assert_eq!((world.transcript_status(call).as_str(), world.asked()), ("empty", 0));
     world.settle();
-}
-
-/// A recording of this mu-law.
-fn recording_of(sound: &[u8]) -> FetchResponse {
-    let samples: Vec<u8> = sound.iter().flat_map(|byte| SAMPLES[usize::from(*byte)].to_le_bytes()).collect();
-    body(&[&wav::header(wav::Format::TELEPHONE, samples.len())[..], &samples].concat())
-}
-
-fn body(bytes: &[u8]) -> FetchResponse {
-    let headers: Headers = [("content-type", "audio/x-wav")].into_iter().collect();
-    FetchResponse { status: 200, headers, body: Bytes::copy_from_slice(bytes) }
 }
 
 #[test]
@@ -196,7 +173,7 @@ fn a_message_that_reached_the_longest_recording_goes_on_and_its_parts_follow_eac
         let recording = world.ledger(call).recordings[part].recording;
         let at = speech::sentence(part);
         let sound = speech::sample().slice(at.start * 8..at.end * 8);
-        world.recording_bodies.insert(recording, recording_of(&sound));
+        world.recording_bodies.insert(recording, speech::recording_of(&sound));
     }
     world.run_to_the_end_of(call);
     world.run_for(SOON);
@@ -205,7 +182,7 @@ fn a_message_that_reached_the_longest_recording_goes_on_and_its_parts_follow_eac
     assert!(ledger.total(Heard::Recording) >= SECOND * 360, "{ledger}");
     let said: Vec<String> = (0..3).map(speech::sentence_text).collect();
     assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (said.join("\n"), "done"));
-    assert_eq!(asked(&world), 3);
+    assert_eq!(world.asked(), 3);
     world.settle();
 }
 
@@ -215,7 +192,7 @@ fn the_second_auth_token_is_tried_where_the_first_is_refused() {
     let mut world = World::with(speech::settings(&[("TWILIO_AUTH_TOKEN", tokens.as_str())]));
     let call = run(&mut world, recorded_caller());
     assert_done_once(&world, call);
-    assert!(downloads(&world) >= 2);
+    assert!(world.downloads() >= 2);
     world.settle();
 }
 
@@ -231,7 +208,7 @@ fn tokens_that_twilio_refuses_are_said_and_tried_again_until_they_are_mended() {
     assert_eq!(world.transcript_status(call), said);
     world.run_for(HOUR * 3);
     assert_eq!(world.transcript_status(call), said);
-    assert!(downloads(&world) <= 3 * 6 + 2, "{} downloads", downloads(&world));
+    assert!(world.downloads() <= 3 * 6 + 2, "{} downloads", world.downloads());
     world.rest_always = RestFault::None;
     world.run_for(limits::BLOCKED_RETRY + SOON);
     assert_done_once(&world, call);
@@ -248,7 +225,7 @@ fn an_outage_of_twilio_is_waited_out() {
         world.run_to_the_end_of(call);
         world.run_for(HOUR);
         assert_eq!(world.transcript_status(call), "pending", "{fault:?}");
-        assert!(downloads(&world) <= 80, "{} downloads", downloads(&world));
+        assert!(world.downloads() <= 80, "{} downloads", world.downloads());
         world.rest_always = RestFault::None;
         world.run_for(BACK + limits::RECORDING_TIME);
         assert_done_once(&world, call);
@@ -263,7 +240,7 @@ fn an_outage_of_the_service_is_waited_out_and_few_recordings_are_fetched_meanwhi
     let calls: Vec<usize> = (0..8).map(|_| world.call(recorded_caller())).collect();
     world.run_for(HOUR);
     assert!(calls.iter().all(|call| world.transcript_status(*call) == "pending"));
-    assert!(asked(&world) <= 100 && downloads(&world) <= 120, "{} {}", asked(&world), downloads(&world));
+    assert!(world.asked() <= 100 && world.downloads() <= 120, "{} {}", world.asked(), world.downloads());
     world.openai.set_fault(None);
     world.run_for(BACK);
     for call in calls {
@@ -279,9 +256,9 @@ fn a_recording_the_service_refuses_for_good_has_failed_and_says_why() {
     let call = run(&mut world, recorded_caller());
     let status = world.transcript_status(call);
     assert!(status.starts_with("failed: the transcription service answered 400"), "{status}");
-    assert_eq!((world.transcript(call).as_str(), asked(&world)), ("[…]", 1));
+    assert_eq!((world.transcript(call).as_str(), world.asked()), ("[…]", 1));
     world.settle();
-    assert_eq!(asked(&world), 1);
+    assert_eq!(world.asked(), 1);
 }
 
 #[test]
@@ -290,7 +267,7 @@ fn a_process_killed_while_it_fetches_a_recording_leaves_it_to_the_next() {
     let call = world.call(recorded_caller());
     run_until_recorded(&mut world, call);
     world.rest_always = RestFault::Slow(SECOND * 5);
-    world.run_until(SECOND * 60, |world| downloads(world) == 1);
+    world.run_until(SECOND * 60, |world| world.downloads() == 1);
     world.kill_and_restart();
     world.rest_always = RestFault::None;
     world.run_to_the_end_of(call);
@@ -305,14 +282,14 @@ fn a_process_killed_while_it_transcribes_a_recording_leaves_it_to_the_next() {
         let mut world = World::transcribing();
         world.openai.set_delay(SECOND * 5);
         let call = world.call(recorded_caller());
-        world.run_until(SECOND * 60, |world| asked(world) == 1);
+        world.run_until(SECOND * 60, |world| world.asked() == 1);
         world.run_for(Duration::from_millis(at));
         let stored = !world.transcript(call).is_empty();
         world.kill_and_restart();
         world.run_to_the_end_of(call);
         world.run_for(SOON * 2);
         assert_done(&world, call);
-        assert_eq!(asked(&world), if stored { 1 } else { 2 }, "killed {at} ms after it was asked");
+        assert_eq!(world.asked(), if stored { 1 } else { 2 }, "killed {at} ms after it was asked");
         world.settle();
     }
 }

@@ -11,10 +11,6 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn asked(world: &World) -> usize {
-    world.openai.ledger().requests.len()
-}
-
 #[track_caller]
 fn assert_done(world: &World, call: usize) {
     assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
@@ -27,7 +23,7 @@ fn what_is_at_the_service_is_stored_before_the_process_may_exit() {
     world.openai.set_delay(SECOND * 3);
     let call = world.call(caller(speech::paced(SECOND)));
     world.run_to_the_end_of(call);
-    assert_eq!(asked(&world), 5, "the last one is at the service");
+    assert_eq!(world.asked(), 5, "the last one is at the service");
     world.drain();
     assert!(!world.switchboard.is_drained());
     world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
@@ -92,7 +88,7 @@ fn a_recording_that_is_ready_while_the_process_stops_is_left_to_the_next() {
     world.drain();
     world.run_to_the_end_of(call);
     world.run_until(SECOND * 2, |world| world.switchboard.is_drained());
-    assert_eq!((asked(&world), world.transcript_status(call).as_str()), (0, "pending"));
+    assert_eq!((world.asked(), world.transcript_status(call).as_str()), (0, "pending"));
     world.kill_and_restart();
     world.run_for(SECOND * 10);
     assert_done(&world, call);
@@ -105,7 +101,7 @@ fn a_recording_that_is_being_transcribed_is_finished_before_the_process_may_exit
     let mut world = World::transcribing();
     world.openai.set_delay(SECOND * 3);
     let call = world.call(recorded_caller());
-    world.run_until(SECOND * 60, |world| asked(world) == 1);
+    world.run_until(SECOND * 60, |world| world.asked() == 1);
     world.drain();
     assert!(!world.switchboard.is_drained());
     world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
@@ -120,7 +116,7 @@ fn a_recording_whose_transcription_fails_while_the_process_stops_is_left_to_the_
     let mut world = World::transcribing();
     world.openai.set_delay(SECOND * 3);
     let call = world.call(recorded_caller());
-    world.run_until(SECOND * 60, |world| asked(world) == 1);
+    world.run_until(SECOND * 60, |world| world.asked() == 1);
     world.openai_down = true;
     world.drain();
     world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
@@ -136,20 +132,20 @@ fn texts_that_a_database_which_is_down_did_not_take_are_left_in_files() {
     let mut world = World::with(speech::settings(&[("DRAIN_SECONDS", "5")]));
     let call = world.call(Plan { hangs_up: HangUp::Never, message: Duration::ZERO, ..caller(speech::paced(SECOND)) });
     world.run_for(SECOND * 12);
-    let before = asked(&world);
+    let before = world.asked();
     world.database.fault = DatabaseFault::Refuses;
     world.drain();
     world.run_for(SECOND * 5 + limits::DRAIN_MOVES_TIME);
     assert!(!world.switchboard.is_drained(), "rows wait that nobody else has");
-    assert!(asked(&world) > before);
+    assert!(world.asked() > before);
     let kept: Vec<_> = world.disk.files.keys().collect();
     assert!(!kept.is_empty() && kept.iter().all(|name| name.ends_with(".txt")), "{kept:?}");
-    let texts = asked(&world);
+    let texts = world.asked();
     world.kill_and_restart();
     world.database.fault = DatabaseFault::None;
     world.run_for(SECOND * 60);
     assert!(world.disk.files.is_empty());
     let told: Vec<String> = world.database.rows.texts(world.sid(call));
     assert_eq!(told.join(" "), speech::text());
-    assert_eq!(asked(&world), texts, "nothing is asked for again");
+    assert_eq!(world.asked(), texts, "nothing is asked for again");
 }

@@ -53,9 +53,9 @@ fn more_utterances_than_may_be_at_the_service_wait_for_the_next_free_place() {
     world.openai.set_delay(SECOND * 5);
     let calls: Vec<usize> = (0..limits::TRANSCRIPTIONS_MAX + 8).map(|_| world.call(one_sentence())).collect();
     world.run_for(SECOND * 5);
-    assert_eq!(world.openai.ledger().requests.len(), limits::TRANSCRIPTIONS_MAX);
+    assert_eq!(world.asked(), limits::TRANSCRIPTIONS_MAX);
     world.run_for(SECOND * 3);
-    assert_eq!(world.openai.ledger().requests.len(), calls.len());
+    assert_eq!(world.asked(), calls.len());
     world.run_for(SECOND * 10);
     for call in calls {
         assert_eq!(world.transcript_status(call), "done");
@@ -69,7 +69,7 @@ fn more_texts_than_the_database_takes_at_once_wait_for_their_turn() {
     let calls: Vec<usize> = (0..3 * limits::TEXTS_STORED_AT_ONCE_MAX).map(|_| world.call(one_sentence())).collect();
     world.run_for(SECOND);
     world.database.latency = SECOND / 2;
-    world.run_until(SECOND * 10, |world| world.openai.ledger().requests.len() == calls.len());
+    world.run_until(SECOND * 10, |world| world.asked() == calls.len());
     let stored = |world: &World| calls.iter().filter(|call| !world.transcript(**call).is_empty()).count();
     for turn in 1..=3 {
         world.run_for(SECOND / 4);

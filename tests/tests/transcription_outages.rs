@@ -40,10 +40,6 @@ fn come_back(world: &mut World) {
     world.openai.set_fault(None);
 }
 
-fn asked(world: &World) -> usize {
-    world.openai.ledger().requests.len()
-}
-
 /// The reasons of `transcription_failed` lines, in order.
 fn said(world: &World) -> Vec<&str> {
     world.logged(Event::TranscriptionFailed).into_iter().filter_map(|line| line.reason.as_deref()).collect()
@@ -75,7 +71,7 @@ fn an_outage_of_a_minute_an_hour_or_ten_costs_no_word_and_few_requests() {
         assert_eq!(world.transcript(call), speech::sentence_text(0));
         assert_eq!(world.transcript_status(call), "pending");
         let hours = usize::try_from(outage.as_secs() / 3_600).expect("few");
-        assert!(asked(&world) <= 20 + 80 * hours, "{} requests in {outage:?} of {away:?}", asked(&world));
+        assert!(world.asked() <= 20 + 80 * hours, "{} requests in {outage:?} of {away:?}", world.asked());
         come_back(&mut world);
         world.run_for(BACK);
         assert_done(&world, call);
@@ -90,7 +86,7 @@ fn many_calls_in_an_outage_cost_no_more_requests_than_one() {
     go_away(&mut world, Away::Overloaded);
     let calls: Vec<usize> = (0..10).map(|_| world.call(caller(speech::paced(SECOND)))).collect();
     world.run_for(HOUR);
-    assert!(asked(&world) <= 20 + 80 + 10, "{} requests", asked(&world));
+    assert!(world.asked() <= 20 + 80 + 10, "{} requests", world.asked());
     come_back(&mut world);
     world.run_for(BACK);
     for call in calls {
@@ -146,7 +142,7 @@ fn a_process_killed_while_it_keeps_an_utterance_loses_only_what_is_being_said() 
     let call = world.call(talker());
     kill_when(&mut world, |world| world.disk.writes == 1);
     assert_cut_off(&world, call, &[0]);
-    assert_eq!(asked(&world), 1);
+    assert_eq!(world.asked(), 1);
 }
 
 #[test]
@@ -158,7 +154,7 @@ fn a_process_killed_while_utterances_wait_loses_only_what_is_being_said() {
     assert_eq!(world.disk.files.len(), 2);
     kill_when(&mut world, |_| true);
     assert_cut_off(&world, call, &[0, 1]);
-    assert_eq!(asked(&world), 2);
+    assert_eq!(world.asked(), 2);
 }
 
 #[test]
@@ -166,21 +162,21 @@ fn a_process_killed_while_an_utterance_is_at_the_service_asks_for_it_once_more()
     let mut world = World::transcribing();
     world.openai.set_delay(SECOND * 5);
     let call = world.call(talker());
-    kill_when(&mut world, |world| asked(world) == 1);
+    kill_when(&mut world, |world| world.asked() == 1);
     assert_cut_off(&world, call, &[0]);
-    assert_eq!(asked(&world), 2, "the first answer was lost with the process");
+    assert_eq!(world.asked(), 2, "the first answer was lost with the process");
 }
 
 #[test]
 fn a_process_killed_after_the_database_took_a_text_and_before_it_said_so_asks_for_nothing_again() {
     let mut world = World::transcribing();
     let call = world.call(talker());
-    world.run_until(SECOND * 5, |world| asked(world) == 1);
+    world.run_until(SECOND * 5, |world| world.asked() == 1);
     world.database.latency = SECOND / 2;
     world.run_for(LATENCY * 4);
     kill_when(&mut world, |_| true);
     assert_cut_off(&world, call, &[0]);
-    assert_eq!(asked(&world), 1, "its file was still there");
+    assert_eq!(world.asked(), 1, "its file was still there");
 }
 
 #[test]
@@ -189,7 +185,7 @@ fn a_process_killed_after_a_text_was_stored_asks_for_nothing_again() {
     let call = world.call(talker());
     kill_when(&mut world, |world| !world.transcript(call).is_empty() && world.disk.files.is_empty());
     assert_cut_off(&world, call, &[0]);
-    assert_eq!(asked(&world), 1);
+    assert_eq!(world.asked(), 1);
 }
 
 #[test]
@@ -214,11 +210,11 @@ fn a_text_the_database_does_not_take_is_kept_in_place_of_its_audio() {
         let kept: Vec<_> = world.disk.files.keys().collect();
         assert_eq!(kept.len(), 5, "{fault:?}");
         assert!(kept.iter().all(|name| name.ends_with(".txt")), "{fault:?}: {kept:?}");
-        assert_eq!(asked(&world), 5);
+        assert_eq!(world.asked(), 5);
         world.database.fault = DatabaseFault::None;
         world.run_for(SECOND * 30);
         assert_done(&world, call);
-        assert_eq!(asked(&world), 5);
+        assert_eq!(world.asked(), 5);
         world.settle();
     }
 }
@@ -236,7 +232,7 @@ fn texts_that_the_database_did_not_take_are_stored_by_the_next_process_and_not_a
         world.run_for(SECOND * 30);
         world.database.fault = DatabaseFault::None;
         world.run_for(SECOND * 30);
-        assert_eq!(asked(&world), 5, "{fault:?}");
+        assert_eq!(world.asked(), 5, "{fault:?}");
         // That the stream had ended waited in memory, and was lost with the process.
         assert_eq!(world.transcript(call), format!("{} […]", speech::text()));
         world.run_for(limits::LOOK_UP_TIMES[0] + limits::OVERDUE_ROUND);
@@ -250,7 +246,7 @@ fn a_database_that_goes_away_while_it_takes_texts_gets_them_when_it_is_back() {
     let mut world = World::transcribing();
     world.database.latency = SECOND * 2;
     let calls: Vec<usize> = (0..12).map(|_| world.call(caller(speech::paced(SECOND)))).collect();
-    world.run_until(SECOND * 10, |world| asked(world) == 12);
+    world.run_until(SECOND * 10, |world| world.asked() == 12);
     world.run_for(SECOND / 10);
     world.database.fault = DatabaseFault::Hangs;
     world.run_for(SECOND * 40);
@@ -260,7 +256,7 @@ fn a_database_that_goes_away_while_it_takes_texts_gets_them_when_it_is_back() {
     for call in calls {
         assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
     }
-    assert_eq!(asked(&world), 60);
+    assert_eq!(world.asked(), 60);
 }
 
 #[test]

@@ -12,10 +12,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// After what a service does again by itself, everything is tried again within this.
 const AGAIN: Duration = Duration::from_secs(130);
 
-fn asked(world: &World) -> usize {
-    world.openai.ledger().requests.len()
-}
-
 /// A call whose first sentence meets this, and nothing else does.
 fn first_sentence_meets(fault: Fault) -> (World, usize) {
     let mut world = World::transcribing();
@@ -48,7 +44,7 @@ fn what_passes_by_itself_is_asked_again_and_costs_no_word() {
         let (mut world, call) = first_sentence_meets(fault.clone());
         world.run_for(SECOND * 5);
         assert_done(&world, call);
-        assert_eq!(asked(&world), 6, "{fault:?}");
+        assert_eq!(world.asked(), 6, "{fault:?}");
         assert_eq!(world.lines(call, Event::UtteranceTranscribed).len(), 5, "{fault:?}");
         world.settle();
     }
@@ -69,7 +65,7 @@ fn a_clip_that_is_refused_for_good_leaves_a_mark_and_its_cause_and_the_others_ar
         assert_eq!(world.transcript(call), format!("[…] {}", rest.join(" ")));
         let status = world.transcript_status(call);
         assert!(status.starts_with(&format!("failed: {cause}")), "{status}");
-        assert_eq!(asked(&world), 5, "it is not asked again");
+        assert_eq!(world.asked(), 5, "it is not asked again");
         let loud = world.lines(call, Event::TranscriptionFailed);
         assert_eq!((loud.len(), loud[0].level, loud[0].reason.as_deref()), (1, Level::Error, Some("given_up")));
         assert!(world.disk.files.is_empty());
@@ -84,7 +80,7 @@ fn what_has_no_words_to_the_service_leaves_none_and_no_mark() {
         world.run_for(SECOND * 5);
         let rest: Vec<String> = (1..5).map(speech::sentence_text).collect();
         assert_eq!(world.transcript(call), rest.join(" "), "{fault:?}");
-        assert_eq!((world.transcript_status(call).as_str(), asked(&world)), ("done", 5), "{fault:?}");
+        assert_eq!((world.transcript_status(call).as_str(), world.asked()), ("done", 5), "{fault:?}");
     }
     let mut world = World::transcribing();
     world.openai.set_fault(Some(Fault::Wordless));
@@ -151,7 +147,7 @@ fn what_needs_a_person_is_readable_in_every_waiting_call_at_once_and_over_when_i
         assert_blocked(&world, &calls, said, hint);
         world.run_for(HOUR * 3);
         assert_blocked(&world, &calls, said, hint);
-        assert!(asked(&world) <= 3 * 6 + 3, "{} requests in three hours", asked(&world));
+        assert!(world.asked() <= 3 * 6 + 3, "{} requests in three hours", world.asked());
         world.openai.set_fault(None);
         world.run_for(limits::BLOCKED_RETRY + AGAIN);
         for call in &calls {
@@ -177,7 +173,7 @@ fn recordings_that_wait_for_a_person_say_why_as_utterances_do() {
         assert_blocked(&world, &calls, said, hint);
         world.run_for(HOUR * 3);
         assert_blocked(&world, &calls, said, hint);
-        assert!(asked(&world) <= 3 * 6 + 12, "{} requests in three hours", asked(&world));
+        assert!(world.asked() <= 3 * 6 + 12, "{} requests in three hours", world.asked());
         world.openai.set_fault(None);
         world.run_for(limits::BLOCKED_RETRY + AGAIN);
         for call in &calls {
@@ -205,13 +201,13 @@ fn an_outage_in_the_middle_of_a_wrong_key_leaves_the_cause_that_needs_a_person()
 fn a_clip_the_service_always_stumbles_over_costs_few_requests_and_holds_nobody_up() {
     let mut world = World::transcribing();
     let call = world.call(caller(speech::paced(SECOND)));
-    world.run_until(SECOND * 5, |world| asked(world) == 1);
+    world.run_until(SECOND * 5, |world| world.asked() == 1);
     let stumble = world.openai.ledger().requests[0].clip.clone().expect("a clip").digest;
     world.run_for(SECOND * 30);
     world.stumbles_over = Some(stumble);
     let stumbled = world.call(caller(speech::paced(SECOND)));
     world.run_to_the_end_of(call);
-    let before = asked(&world);
+    let before = world.asked();
     let mut others = Vec::new();
     for _ in 0..60 {
         let at = speech::sentence(1);
@@ -222,7 +218,7 @@ fn a_clip_the_service_always_stumbles_over_costs_few_requests_and_holds_nobody_u
         let text = (world.transcript(call), world.transcript_status(call));
         assert_eq!(text, (speech::sentence_text(1), "done".to_owned()));
     }
-    let spent = asked(&world) - before;
+    let spent = world.asked() - before;
     assert!(spent <= 60 + 5 + 80, "{spent} requests in an hour");
     assert_eq!(world.transcript_status(stumbled), "pending");
     world.stumbles_over = None;

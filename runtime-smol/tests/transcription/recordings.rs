@@ -223,19 +223,21 @@ fn a_recording_is_fetched_with_the_next_token_while_tokens_are_exchanged() {
     });
 }
 
+/// A server without streams that has its recordings and their texts from this storage.
+async fn site_with(storage: &Storage, database: TestDatabase) -> Site {
+    let (base, service) = (storage.base(), storage.service());
+    let settings =
+        [("ENABLE_CALLS_STREAM", "false"), ("TWILIO_API_BASE", base.as_str()), ("OPENAI_BASE_URL", service.as_str())];
+    Site::new(database, &settings).await
+}
+
 /// Where the server is killed between two pieces of a recording, the next one goes on with the piece after the last that
 /// is stored.
 #[test]
 fn a_long_recording_is_gone_on_with_after_a_kill() {
     block_on(async {
         let storage = Storage::start().await;
-        let (base, service) = (storage.base(), storage.service());
-        let settings = [
-            ("ENABLE_CALLS_STREAM", "false"),
-            ("TWILIO_API_BASE", base.as_str()),
-            ("OPENAI_BASE_URL", service.as_str()),
-        ];
-        let site = Site::new(TestDatabase::postgres(), &settings).await;
+        let site = site_with(&storage, TestDatabase::postgres()).await;
         storage.set_delay(millis(700));
         let server = site.server("node").await;
         let (call, recording) = (CallSid::from_number(1), RecordingSid::from_number(1));
@@ -258,13 +260,7 @@ fn a_recording_of_three_hours_is_transcribed_in_pieces_that_the_service_takes() 
     const SECONDS: u32 = 3 * 3_600;
     block_on(async {
         let storage = Storage::start().await;
-        let (base, service) = (storage.base(), storage.service());
-        let settings = [
-            ("ENABLE_CALLS_STREAM", "false"),
-            ("TWILIO_API_BASE", base.as_str()),
-            ("OPENAI_BASE_URL", service.as_str()),
-        ];
-        let site = Site::new(TestDatabase::sqlite(), &settings).await;
+        let site = site_with(&storage, TestDatabase::sqlite()).await;
         let server = site.server("node").await;
         let (call, recording) = (CallSid::from_number(1), RecordingSid::from_number(1));
         storage.keep(recording, Kept::Long(SECONDS));

@@ -2,6 +2,7 @@
 
 use super::{InTransit, LATENCY, World};
 use bytes::Bytes;
+use callwarden_core::audio::{SAMPLES, wav};
 use callwarden_core::far_end::openai::{Delivery, Ear, OpenAi, Passage};
 use callwarden_core::far_end::{HangUp, Plan, StreamFault};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
@@ -114,6 +115,20 @@ pub fn recorded_caller() -> Plan {
     Plan { message: length(&sample()), voice: sample(), ..Plan::with_fault(StreamFault::NeverStarts) }
 }
 
+/// What Twilio answers with when this mu-law was recorded.
+#[must_use]
+pub fn recording_of(sound: &[u8]) -> FetchResponse {
+    let samples: Vec<u8> = sound.iter().flat_map(|byte| SAMPLES[usize::from(*byte)].to_le_bytes()).collect();
+    recording_file(&[&wav::header(wav::Format::TELEPHONE, samples.len())[..], &samples].concat())
+}
+
+/// What Twilio answers with when this is the recording's file.
+#[must_use]
+pub fn recording_file(file: &[u8]) -> FetchResponse {
+    let headers: Headers = [("content-type", "audio/x-wav")].into_iter().collect();
+    FetchResponse { status: 200, headers, body: Bytes::copy_from_slice(file) }
+}
+
 /// The service, which understands the sample.
 #[must_use]
 pub fn service() -> OpenAi {
@@ -137,6 +152,18 @@ impl World {
     #[must_use]
     pub fn transcript_status(&self, call: usize) -> String {
         self.database.rows.transcript_status(self.sid(call))
+    }
+
+    /// How often the service was asked for a transcription.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.openai.ledger().requests.len()
+    }
+
+    /// How often Twilio was asked for the audio of a recording.
+    #[must_use]
+    pub fn downloads(&self) -> usize {
+        self.rest_log.iter().filter(|(_, _, url)| url.ends_with(".wav")).count()
     }
 
     pub(super) fn openai_is_asked(&mut self, id: FetchId, request: &FetchRequest) {
