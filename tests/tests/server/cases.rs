@@ -14,7 +14,7 @@ const LATE: Duration = Duration::from_secs(2);
 
 #[test]
 fn every_raw_request_gets_its_documented_answer() {
-    let document: Value = serde_json::from_str(include_str!("../data/http-cases.json")).expect("the case file");
+    let document: Value = serde_json::from_str(include_str!("../../data/http-cases.json")).expect("the case file");
     let cases = document["cases"].as_array().expect("a list").clone();
     run(|executor| async move {
         let limits = ServerLimits { head_time: LATE, body_time: LATE, linger_time: LATE, ..ServerLimits::default() };
