@@ -13,9 +13,9 @@ mod recordings;
 mod storage;
 mod voice;
 
-use callwarden::far_end::{OpenAiService, sample};
+use callwarden::far_end::OpenAiService;
 use callwarden_core::far_end::openai::Ear;
-use callwarden_core::far_end::{HangUp, Plan};
+use callwarden_core::far_end::{HangUp, Plan, sample};
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::CallSid;
 use callwarden_tests::database::{Row, TestDatabase};

@@ -1,7 +1,7 @@
 //! What callers say: the demo's recording, as it is or with pauses between its sentences, and where each word stands.
 
 use bytes::Bytes;
-use callwarden::far_end::sample;
+use callwarden_core::far_end::sample;
 use std::time::Duration;
 
 /// Samples of a frame of a stream.

@@ -1,7 +1,7 @@
 //! What a simulated caller says: a recording, and the words in it.
 
+use super::openai::{NotATable, Passage};
 use bytes::Bytes;
-use callwarden_core::far_end::openai::{NotATable, Passage};
 
 /// Twelve seconds of Hebrew, as mu-law.
 #[must_use]
@@ -22,8 +22,8 @@ pub fn passage() -> Result<Passage, NotATable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use callwarden_core::audio::mean_square;
-    use callwarden_core::limits;
+    use crate::audio::mean_square;
+    use crate::limits;
 
     #[test]
     fn the_voice_is_twelve_seconds_of_speech() {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_table_says_what_the_readme_says() {
-        let readme = include_str!("../../assets/README.md");
+        let readme = include_str!("../../../runtime-smol/assets/README.md");
         let text = passage().expect("a table").text();
         assert!(readme.contains(&format!("| {text} |")), "{text}");
     }
