@@ -1,7 +1,8 @@
 //! A server with a small service of its own on loopback, and a client that sends raw bytes and reads answers strictly.
 
-use callwarden::server::{Answer, Connections, Notice, ServerLimits, Service, Stopper, serve, stop};
+use callwarden::server::{Answer, Connections, ServerLimits, Service, Stopper, serve, stop};
 use callwarden::spawner::Spawner;
+use callwarden_core::http::notice::Notice;
 use callwarden_core::http::{Request, Response};
 use smol::future::FutureExt as _;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -90,6 +90,7 @@ fn a_request_arrives_as_it_was_made() {
                 [
                     "POST /2010-04-01/Calls.json?a=b HTTP/1.1",
                     "accept-encoding: identity",
+                    "accept: */*",
                     "authorization: Basic QUM6dG9rZW4=",
                     "content-length: 14",
                     "content-type: application/x-www-form-urlencoded",
