@@ -1,6 +1,10 @@
 use super::*;
 use bytes::Bytes;
-use smol::block_on;
+use tokio::runtime::Builder;
+
+fn block_on<T>(wait: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().build().expect("a runtime").block_on(wait)
+}
 
 struct DataDir(PathBuf);
 
@@ -42,15 +46,14 @@ fn adopt(disk: &Disk) -> Vec<Orphan> {
 fn a_file_is_written_read_replaced_and_removed() {
     let data = DataDir::new("files");
     let disk = data.disk("one");
-    block_on(async {
-        assert_eq!(disk.run(write("a.ulaw", b"sound", None)).await, Ok(DiskAnswer::Done));
-        assert_eq!(read(&disk, "a.ulaw"), Ok(DiskAnswer::Bytes(Bytes::from_static(b"sound"))));
-        assert_eq!(disk.run(write("a.txt", b"text", Some("a.ulaw"))).await, Ok(DiskAnswer::Done));
-        assert!(read(&disk, "a.ulaw").is_err());
-        let remove = DiskCommand::Remove { name: "a.txt".to_owned() };
-        assert_eq!(disk.run(remove.clone()).await, Ok(DiskAnswer::Done));
-        assert_eq!(disk.run(remove).await, Ok(DiskAnswer::Done), "once more is no fault");
-    });
+    let perform = |command| block_on(disk.run(command));
+    assert_eq!(perform(write("a.ulaw", b"sound", None)), Ok(DiskAnswer::Done));
+    assert_eq!(read(&disk, "a.ulaw"), Ok(DiskAnswer::Bytes(Bytes::from_static(b"sound"))));
+    assert_eq!(perform(write("a.txt", b"text", Some("a.ulaw"))), Ok(DiskAnswer::Done));
+    assert!(read(&disk, "a.ulaw").is_err());
+    let remove = DiskCommand::Remove { name: "a.txt".to_owned() };
+    assert_eq!(perform(remove.clone()), Ok(DiskAnswer::Done));
+    assert_eq!(perform(remove), Ok(DiskAnswer::Done), "once more is no fault");
 }
 
 #[test]

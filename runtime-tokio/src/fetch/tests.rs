@@ -1,7 +1,9 @@
 //! What is refused before any connection.
 
 use super::*;
+use bytes::Bytes;
 use callwarden_core::limits::REST_TIME;
+use tokio::runtime::Builder;
 
 fn request() -> FetchRequest {
     FetchRequest {
@@ -16,8 +18,13 @@ fn request() -> FetchRequest {
     }
 }
 
+/// Waits for `test` on a runtime of its own.
+fn block_on<T>(test: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
 fn refused(request: FetchRequest) -> String {
-    match smol::block_on(Client::new(ClientSettings::default()).fetch(request)) {
+    match block_on(Client::new(ClientSettings::default()).fetch(request)) {
         Err(FetchError::NotSent(cause)) => cause,
         other => panic!("expected a refusal: {other:?}"),
     }
@@ -39,8 +46,8 @@ fn a_timeout_beyond_the_clock_is_refused() {
 
 #[test]
 fn a_request_for_public_addresses_does_not_reach_our_own_network_by_address_or_by_name() {
-    smol::block_on(async {
-        let listener = smol::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let client = Client::new(ClientSettings::default());
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
@@ -50,7 +57,7 @@ fn a_request_for_public_addresses_does_not_reach_our_own_network_by_address_or_b
                 other => panic!("{host} was reached: {other:?}"),
             }
         }
-        let knock = smol::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let knock = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (_, first) = listener.accept().await.unwrap();
         assert_eq!(first, knock.local_addr().unwrap(), "nobody connected before");
     });

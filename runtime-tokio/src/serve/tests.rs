@@ -4,6 +4,7 @@ use super::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -20,7 +21,7 @@ impl Served {
         let own = [("PORT", "0"), ("DATA_DIR", data_dir), ("WORKER_THREADS", "2"), ("DRAIN_SECONDS", "20")];
         let pairs = own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = Config::from_pairs(pairs).expect("a configuration");
-        let running = listen(&config).and_then(|listener| serve(&config, listener)).expect("it starts");
+        let running = start(&config).expect("it starts");
         Self { running: Some(running), directory }
     }
 
@@ -60,6 +61,17 @@ impl Served {
         assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
         stream
     }
+}
+
+fn start(config: &Config) -> Result<Running, StartError> {
+    let listener = listen(config)?;
+    serve(config, listener, runtime(config).map_err(StartError::System)?)
+}
+
+/// Waits for something of the server's, on a runtime that is not its own.
+fn block_on<T>(wait: impl Future<Output = T>) -> T {
+    static OURS: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_all().build().expect("one"));
+    OURS.block_on(wait)
 }
 
 impl Drop for Served {
@@ -140,8 +152,8 @@ fn a_port_in_use_is_told_from_an_address_of_another_machine() {
 
 #[test]
 fn a_stream_with_the_token_of_its_twiml_is_accepted_and_counted_until_its_socket_closes() {
-    use async_tungstenite::tungstenite::Message;
-    use futures_util::StreamExt;
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
 
     let mut served = Served::start("stream", &[]);
     let twiml = served.ask("POST /webhook/incoming_call HTTP/1.1", CALL);
@@ -154,14 +166,14 @@ fn a_stream_with_the_token_of_its_twiml_is_accepted_and_counted_until_its_socket
     let media = format!(r#"{{"event":"media","streamSid":"{stream}","media":{{"chunk":"1","payload":"/////w=="}}}}"#);
     let address = served.running().address();
     let mut socket = block_on(async {
-        let connection = smol::net::TcpStream::connect(address).await.expect("it listens");
-        let handshake = async_tungstenite::client_async("ws://a.example/ws/twilio-media/", connection).await;
+        let connection = tokio::net::TcpStream::connect(address).await.expect("it listens");
+        let handshake = tokio_tungstenite::client_async("ws://a.example/ws/twilio-media/", connection).await;
         let (mut socket, _) = handshake.expect("101");
         for message in [start, media] {
             socket.send(Message::text(message)).await.expect("sent");
         }
         // The mark that follows the first frame of an accepted stream.
-        let mark = within(PATIENCE, socket.next()).await.flatten().expect("open").expect("a message");
+        let mark = timeout(PATIENCE, socket.next()).await.expect("soon").expect("open").expect("a message");
         assert!(mark.to_text().is_ok_and(|text| text.contains("\"mark\"") && text.contains(stream)), "{mark}");
         socket
     });

@@ -1,68 +1,70 @@
 //! The loop with the real machine, over real sockets.
 
 use super::*;
-use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use callwarden_core::id::StreamKind;
 use callwarden_core::key::Slab;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_core::stream::{StreamSettings, Trouble};
 use futures_util::StreamExt;
-use smol::channel::bounded;
-use smol::{Async, Executor};
+use std::cell::RefCell;
 use std::future::Future;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::channel;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-type Socket = WebSocketStream<Async<UnixStream>>;
+type Socket = WebSocketStream<UnixStream>;
 
 /// One stream as the switchboard and the peer see it.
 struct Line {
-    executor: Arc<Executor<'static>>,
-    commands: Sender<StreamCommand>,
+    runtime: Runtime,
+    /// There until the switchboard lets go.
+    commands: RefCell<Option<Sender<StreamCommand>>>,
     inbox: Sender<SwitchMessage>,
-    reports: Receiver<SwitchMessage>,
+    reports: Mutex<Receiver<SwitchMessage>>,
 }
 
 impl Line {
     /// A session and everything around it, with room for `inbox` messages to the switchboard.
     fn new(inbox: usize, media_timeout: Duration) -> (Self, Session) {
-        let executor = Arc::new(Executor::new());
-        let (commands, receiver) = bounded(limits::COMMANDS_PER_STREAM_MAX);
-        let (sender, reports) = bounded(inbox);
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (commands, receiver) = channel(limits::COMMANDS_PER_STREAM_MAX);
+        let (sender, reports) = channel(inbox);
         let clock = Clock::start();
         let settings = StreamSettings { media_timeout, end_silence: None, listen: false, trace_frames: false };
         let machine = Box::new(MediaStream::new(clock.mono(), "1.0", settings));
         let id = Slab::new(1).insert(StreamKind).expect("room");
-        let session = Session::new(id, machine, receiver, sender.clone(), clock, Spawner::new(&executor));
-        (Self { executor, commands, inbox: sender, reports }, session)
+        let session = Session::new(id, machine, receiver, sender.clone(), clock, Spawner::new(runtime.handle()));
+        (Self { runtime, commands: RefCell::new(Some(commands)), inbox: sender, reports: Mutex::new(reports) }, session)
     }
 
     /// Runs the session on one end of a socket and `peer` on the other; both must end.
     fn converse<F: Future<Output = ()>>(&self, session: Session, peer: impl FnOnce(Socket) -> F) {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
         let config = WebSocketConfig::default().max_message_size(Some(limits::MESSAGE_BYTES_MAX));
-        smol::block_on(self.executor.run(within_seconds(async {
-            let ours = Async::new(ours).expect("non-blocking");
+        self.runtime.block_on(within_seconds(async {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
             let socket = WebSocketStream::from_raw_socket(ours, Role::Server, Some(config)).await;
-            let running = self.executor.spawn(session.run(socket));
-            let theirs = Async::new(theirs).expect("non-blocking");
+            let running = tokio::spawn(session.run(socket));
             peer(WebSocketStream::from_raw_socket(theirs, Role::Client, None).await).await;
-            running.await;
-        })));
+            running.await.expect("no panic");
+        }));
     }
 
     async fn report(&self) -> StreamReport {
-        let message = self.reports.recv().await.expect("a report");
+        let message = self.reports.lock().await.recv().await.expect("a report");
         let SwitchMessage::Stream { report, .. } = message else { panic!("not a report: {message:?}") };
         report
     }
 
     /// The last report, which must be the end and the only thing left.
     fn end(&self) -> String {
-        let report = smol::block_on(self.executor.run(within_seconds(self.report())));
-        assert!(self.reports.is_empty(), "{:?}", self.reports.try_recv());
+        let report = self.runtime.block_on(within_seconds(self.report()));
+        assert!(!self.has_report());
         let StreamReport::Ended { how, .. } = report else { panic!("not the end: {report:?}") };
         how
     }
@@ -71,16 +73,20 @@ impl Line {
     async fn start(&self, socket: &mut Socket) {
         socket.send(Message::text(start())).await.expect("sent");
         assert!(matches!(self.report().await, StreamReport::Started(_)));
-        self.commands.send(StreamCommand::Accept).await.expect("room");
+        self.command(StreamCommand::Accept);
+    }
+
+    fn command(&self, command: StreamCommand) {
+        self.commands.borrow().as_ref().expect("not let go").try_send(command).expect("room");
+    }
+
+    fn has_report(&self) -> bool {
+        !self.reports.try_lock().expect("nobody waits").is_empty()
     }
 }
 
 async fn within_seconds<T>(test: impl Future<Output = T>) -> T {
-    or(test, async {
-        Timer::after(Duration::from_secs(20)).await;
-        panic!("the test waits for something that does not come")
-    })
-    .await
+    timeout(Duration::from_secs(20), test).await.expect("the test waits for something that does not come")
 }
 
 fn sids() -> (CallSid, StreamSid) {
@@ -141,10 +147,10 @@ fn a_close_command_sends_a_close_frame_and_waits_for_the_peers() {
     let (line, session) = Line::new(8, LONG);
     line.converse(session, async |mut socket| {
         line.start(&mut socket).await;
-        line.commands.send(StreamCommand::Close).await.expect("room");
+        line.command(StreamCommand::Close);
         let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no close frame") };
         assert_eq!(frame.code, CloseCode::Normal);
-        assert!(line.reports.is_empty(), "the socket is still there");
+        assert!(!line.has_report(), "the socket is still there");
         while let Some(Ok(_)) = socket.next().await {}
     });
     line.end();
@@ -183,7 +189,7 @@ fn a_flooding_socket_does_not_keep_commands_out() {
                     return;
                 }
                 if number == limits::INPUTS_PER_TURN_MAX * 4 {
-                    line.commands.send(StreamCommand::Close).await.expect("room");
+                    line.command(StreamCommand::Close);
                 }
             }
         };
@@ -195,7 +201,10 @@ fn a_flooding_socket_does_not_keep_commands_out() {
                 }
             }
         };
-        or(flood, closed).await;
+        tokio::select! {
+            () = flood => {}
+            () = closed => {}
+        }
     });
     line.end();
 }
@@ -204,7 +213,7 @@ fn a_flooding_socket_does_not_keep_commands_out() {
 fn a_stream_without_a_switchboard_to_hear_is_let_go() {
     let (line, session) = Line::new(8, LONG);
     line.converse(session, async |mut socket| {
-        line.commands.close();
+        line.commands.take();
         let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no close frame") };
         assert_eq!(frame.code, CloseCode::Error);
     });
@@ -223,7 +232,7 @@ fn the_end_waits_for_room_and_comes_last() {
     let (line, session) = Line::new(1, LONG);
     line.inbox.try_send(SwitchMessage::Drain).expect("room");
     drop(session);
-    assert!(matches!(line.reports.try_recv(), Ok(SwitchMessage::Drain)));
+    assert!(matches!(line.reports.try_lock().expect("nobody waits").try_recv(), Ok(SwitchMessage::Drain)));
     line.end();
 }
 
@@ -231,7 +240,11 @@ fn the_end_waits_for_room_and_comes_last() {
 struct Broken;
 
 impl AsyncRead for Broken {
-    fn poll_read(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         panic!("no bytes today")
     }
 }
@@ -245,7 +258,7 @@ impl AsyncWrite for Broken {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
     }
 }
@@ -253,19 +266,21 @@ impl AsyncWrite for Broken {
 #[test]
 fn a_panic_in_the_task_ends_the_stream_once_and_says_why() {
     let (line, session) = Line::new(8, LONG);
-    smol::block_on(line.executor.run(within_seconds(async {
+    line.runtime.block_on(within_seconds(async {
         let socket = WebSocketStream::from_raw_socket(Broken, Role::Server, None).await;
         session.run(socket).await;
-    })));
+    }));
     assert!(line.end().contains("the stream's task panicked: no bytes today"));
 }
 
 #[test]
 fn a_stream_costs_little_memory_beside_its_read_buffer() {
-    let (_line, session) = Line::new(8, LONG);
-    let (ours, _theirs) = UnixStream::pair().expect("a pair");
-    let socket = WebSocketStream::from_raw_socket(Async::new(ours).expect("non-blocking"), Role::Server, None);
-    let future = session.run(smol::block_on(socket));
+    let (line, session) = Line::new(8, LONG);
+    let socket = line.runtime.block_on(async {
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        WebSocketStream::from_raw_socket(ours, Role::Server, None).await
+    });
+    let future = session.run(socket);
     // A streaming call may cost 16 KiB, and the kernel, the library and the switchboard want the rest of it.
     assert!(size_of_val(&future) + size_of::<MediaStream>() <= 4 * 1024, "{}", size_of_val(&future));
 }

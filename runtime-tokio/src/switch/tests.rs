@@ -7,26 +7,27 @@ use callwarden_core::http::{Headers, Method};
 use callwarden_core::id::StreamKind;
 use callwarden_core::key::Slab;
 use callwarden_core::stream::StreamSettings;
-use smol::Executor;
 use std::net::{IpAddr, Ipv4Addr};
+use tokio::runtime::{Builder, Runtime};
 
-/// A switchboard whose effects go nowhere: its executor is not run.
+/// A switchboard whose effects go nowhere: its runtime is not run.
 struct Bench {
     switch: Switch,
     inbox: Receiver<Message>,
-    _executor: Arc<Executor<'static>>,
+    _runtime: Runtime,
 }
 
 fn bench() -> Bench {
     let config = Config::from_pairs([]).expect("the defaults");
-    let executor = Arc::new(Executor::new());
-    let (sender, inbox) = bounded(limits::INBOX_MAX);
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let context = runtime.enter();
+    let (sender, inbox) = channel(limits::INBOX_MAX);
     let prompts = crate::prompts::read(&config).expect("no files");
     let settings = crate::serve::settings(&config, prompts).expect("random bytes");
     let data_dir = std::env::temp_dir().join(format!("callwarden-switch-{}", settings.node));
     let hands = Hands {
         clock: Clock::start(),
-        spawner: Spawner::new(&executor),
+        spawner: Spawner::new(runtime.handle()),
         client: Client::new(ClientSettings::default()),
         store: Arc::new(Store::new(&config.database).expect("a store")),
         disk: Disk::new(&data_dir, &settings.node).expect("a directory"),
@@ -35,8 +36,9 @@ fn bench() -> Bench {
     std::fs::remove_dir_all(&data_dir).expect("nothing is written");
     let mut out = Vec::new();
     let board = Switchboard::new(hands.clock.now(), settings, &mut out);
+    drop(context);
     let (waiting, streams) = (BTreeMap::new(), BTreeMap::new());
-    Bench { switch: Switch { board, hands, out, waiting, streams, draining: false }, inbox, _executor: executor }
+    Bench { switch: Switch { board, hands, out, waiting, streams, draining: false }, inbox, _runtime: runtime }
 }
 
 fn request() -> Request {
@@ -48,8 +50,8 @@ fn request() -> Request {
 #[test]
 fn a_request_is_answered_and_a_client_that_is_gone_harms_nothing() {
     let mut bench = bench();
-    let (reply, answer) = bounded(1);
-    let (gone, _) = bounded(1);
+    let (reply, mut answer) = oneshot::channel();
+    let (gone, _) = oneshot::channel();
     for reply in [gone, reply] {
         bench.switch.handle(Message::Request { request: request(), reply });
     }
@@ -61,7 +63,7 @@ fn a_request_is_answered_and_a_client_that_is_gone_harms_nothing() {
 fn one_request_too_many_is_answered_at_once() {
     let mut bench = bench();
     while bench.switch.board.admit(&request()).is_ok() {}
-    let (reply, answer) = bounded(1);
+    let (reply, mut answer) = oneshot::channel();
     bench.switch.handle(Message::Request { request: request(), reply });
     assert!(matches!(answer.try_recv(), Ok(Answer::Response(response)) if response.status == 503));
 }
@@ -70,7 +72,7 @@ fn one_request_too_many_is_answered_at_once() {
 fn a_stream_that_leaves_its_commands_lying_is_let_go() {
     let mut bench = bench();
     let id = Slab::new(1).insert(StreamKind).expect("room");
-    let (sender, commands) = bounded(limits::COMMANDS_PER_STREAM_MAX);
+    let (sender, commands) = channel(limits::COMMANDS_PER_STREAM_MAX);
     bench.switch.streams.insert(id, sender);
     for _ in 0..limits::COMMANDS_PER_STREAM_MAX {
         bench.switch.command(id, StreamCommand::Release);
@@ -86,7 +88,7 @@ fn an_upgrade_for_a_client_that_is_gone_reports_its_end() {
     let mut bench = bench();
     let request = bench.switch.board.admit(&request()).expect("room");
     let id = Slab::new(1).insert(StreamKind).expect("room");
-    let (reply, _) = bounded(1);
+    let (reply, _) = oneshot::channel();
     bench.switch.waiting.insert(request, reply);
     let settings =
         StreamSettings { media_timeout: Duration::from_secs(6), end_silence: None, listen: false, trace_frames: false };

@@ -1,6 +1,6 @@
 //! The process from its start to its end: signals, kills, threads.
 
-use crate::{server, until_ready_is};
+use super::{server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_tests::caller::{Healthy, announce, form, media, stop, stop_server, stream, tell, webhook};

@@ -1,7 +1,7 @@
 //! The service is away, or the server: what was said before is transcribed all the same, and once.
 
-use crate::voice::{FRAME, Script};
-use crate::{Site, column, discreet, millis, openai_is, says, spoken, stopped, transcript};
+use super::voice::{FRAME, Script};
+use super::{Site, column, discreet, millis, openai_is, says, spoken, stopped, transcript};
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::far_end::{HangUp, Heard, Ledger, Plan};
 use callwarden_tests::balancer::Balancer;

@@ -10,15 +10,17 @@ mod secrets;
 mod sockets;
 mod webhooks;
 
+use super::{BINARY, RUNTIME};
 use callwarden_core::path;
 use callwarden_tests::caller::{Healthy, stop_server};
 use callwarden_tests::http::{RawAnswer, soon};
 use callwarden_tests::process::Server;
+use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The binary under test, as it is deployed.
+/// The server, as it is deployed.
 fn server(variables: &[(&str, &str)]) -> Server {
-    Server::start(env!("CARGO_BIN_EXE_callwarden"), variables)
+    Server::start(BINARY, variables)
 }
 
 /// Runs a test beside a healthy stream, which it must not harm though both share one thread.
@@ -46,4 +48,22 @@ async fn until_ready_is(server: &Server, status: u16) {
         }
     })
     .await;
+}
+
+#[test]
+fn version_is_all_that_tells_one_server_from_the_other() {
+    smol::block_on(async {
+        let server = server(&[("GIT_COMMIT", "0123abcd"), ("DEPLOY_ID", "blue-7")]);
+        let version = page(&server, path::VERSION).await;
+        let mut version: Value = serde_json::from_slice(&version.body).expect("JSON");
+        let own = version.as_object_mut().expect("an object");
+        assert!(own.remove("node").is_some_and(|node| node.is_string()));
+        assert!(own.remove("started_at_unix_ms").is_some_and(|started| started.is_i64()));
+        let expected = json!({
+            "name": "callwarden", "version": env!("CARGO_PKG_VERSION"), "git_commit": "0123abcd",
+            "deploy_id": "blue-7", "runtime": RUNTIME,
+        });
+        assert_eq!(version, expected);
+        stop_server(server).await;
+    });
 }

@@ -1,6 +1,6 @@
 //! Prompts that Google renders: once, beside the calls, and never in their way.
 
-use crate::server;
+use super::server;
 use callwarden_core::limits;
 use callwarden_core::path;
 use callwarden_core::sid::CallSid;

@@ -1,6 +1,6 @@
 //! Two processes behind one balancer: a webhook may reach the one that does not stream the call.
 
-use crate::{server, until_ready_is};
+use super::{server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_tests::caller::{announce, media, start, stop_server};

@@ -13,6 +13,7 @@ mod recordings;
 mod storage;
 mod voice;
 
+use super::BINARY;
 use callwarden::far_end::OpenAiService;
 use callwarden_core::far_end::openai::Ear;
 use callwarden_core::far_end::{HangUp, Plan, sample};
@@ -30,8 +31,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use voice::Script;
 
-/// The server.
-const BINARY: &str = env!("CARGO_BIN_EXE_callwarden");
 /// The key of the simulated OpenAI.
 const KEY: &str = "sk-simulated-9f8e7d6c5b4a";
 /// The number called, which is personal data like the caller's.

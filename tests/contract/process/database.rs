@@ -1,6 +1,6 @@
 //! Webhooks while the database is away, stopped, frozen or locked.
 
-use crate::{page, server, until_ready_is};
+use super::{page, server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::CallSid;
 use callwarden_tests::caller::{form, stop_server, tell};

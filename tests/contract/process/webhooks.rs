@@ -1,6 +1,6 @@
 //! Webhooks that are not what Twilio sends.
 
-use crate::beside_a_healthy_stream;
+use super::beside_a_healthy_stream;
 use callwarden_core::path;
 use callwarden_core::sid::CallSid;
 use callwarden_tests::caller::{form, post, signature, tell, webhook};

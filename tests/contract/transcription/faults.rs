@@ -1,8 +1,8 @@
 //! Everything a transcription service can answer but a text: what becomes of the speech it was asked for, what the row
 //! says, and that the next caller of the same server is transcribed.
 
-use crate::voice::Script;
-use crate::{LOOK, Site, column, discreet, leaves, millis, openai_is, ready, stopped, transcript};
+use super::voice::Script;
+use super::{LOOK, Site, column, discreet, leaves, millis, openai_is, ready, stopped, transcript};
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::limits;
 use callwarden_core::sid::CallSid;

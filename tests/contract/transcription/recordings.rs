@@ -1,9 +1,9 @@
 //! Recordings: fetched from Twilio with our name, cut up where they are long, transcribed, and explained where not.
 
-use crate::memory::memory;
-use crate::storage::{Kept, Storage, TEXT, header, wav};
-use crate::voice::{Script, samples};
-use crate::{Site, column, discreet, millis, number, says, stopped, transcript};
+use super::memory::memory;
+use super::storage::{Kept, Storage, TEXT, header, wav};
+use super::voice::{Script, samples};
+use super::{Site, column, discreet, millis, number, says, stopped, transcript};
 use bytes::Bytes;
 use callwarden_core::far_end::openai::UNKNOWN_SPEECH;
 use callwarden_core::far_end::{HangUp, Plan, RecordingFate, StreamFault};

@@ -1,6 +1,6 @@
 //! Media streams that are not what Twilio sends.
 
-use crate::beside_a_healthy_stream;
+use super::beside_a_healthy_stream;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_core::{limits, path};
 use callwarden_tests::caller::{announce, media, start, stop, stream};

@@ -1,6 +1,6 @@
 //! Media streams that send too much, or leave without a word.
 
-use crate::{beside_a_healthy_stream, page, until_ready_is};
+use super::{beside_a_healthy_stream, page, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_tests::caller::{media, stream};

@@ -1,8 +1,8 @@
 //! What is said on a stream: when its text is there, and that none of it is missing.
 
-use crate::faults::never_ends;
-use crate::voice::{FRAME, Script, samples};
-use crate::{
+use super::faults::never_ends;
+use super::voice::{FRAME, Script, samples};
+use super::{
     LOOK, PROMPT, Site, column, is_settled, leaves, millis, number, openai_is, ready, says, spoken, stopped, transcript,
 };
 use callwarden_core::far_end::openai::{Fault, Refusal};

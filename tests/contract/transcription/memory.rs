@@ -1,7 +1,7 @@
 //! What callers cost in memory while nobody transcribes them.
 
-use crate::voice::{FRAME, Script, samples};
-use crate::{LOOK, Site, millis, says, stopped};
+use super::voice::{FRAME, Script, samples};
+use super::{LOOK, Site, millis, says, stopped};
 use callwarden_tests::database::TestDatabase;
 use callwarden_tests::deployment::Caller;
 use callwarden_tests::http::soon;

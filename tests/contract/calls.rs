@@ -5,6 +5,7 @@
 
 mod fates;
 
+use super::BINARY;
 use callwarden_core::far_end::{HangUp, Heard, Plan, StreamFault};
 use callwarden_core::path::INCOMING_CALL;
 use callwarden_core::sid::CallSid;
@@ -22,9 +23,6 @@ use serde_json::Value;
 use smol::block_on;
 use smol::future::zip;
 use std::time::Duration;
-
-/// The server.
-const BINARY: &str = env!("CARGO_BIN_EXE_callwarden");
 
 async fn deployment(database: TestDatabase) -> Deployment {
     Deployment::new(BINARY, database, &SETTINGS).await

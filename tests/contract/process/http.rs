@@ -1,6 +1,6 @@
 //! Requests that are no webhooks, or no HTTP.
 
-use crate::beside_a_healthy_stream;
+use super::beside_a_healthy_stream;
 use callwarden_core::sid::CallSid;
 use callwarden_core::{limits, path};
 use callwarden_tests::caller::{form, post, webhook};

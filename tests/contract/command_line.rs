@@ -1,5 +1,6 @@
 //! The binary as an operator meets it: its words, exit codes, signals and log.
 
+use super::{BINARY, NAME};
 use callwarden_core::limits;
 use callwarden_tests::google::{Google, KEY, KEY_PKCS1, Mood, key_file, speech};
 use callwarden_tests::signal::kill;
@@ -34,7 +35,7 @@ impl Drop for Directory {
 
 /// The binary without this process's environment, in development mode on a free port.
 fn binary(directory: &Directory, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_callwarden"));
+    let mut command = Command::new(BINARY);
     command.args(arguments).env_clear().env("DATA_DIR", &directory.0).env("PORT", "0").stdin(Stdio::null());
     command
 }
@@ -123,11 +124,11 @@ fn an_unknown_argument_is_one_line_and_exit_2() {
 fn version_and_help_are_printed_and_succeed() {
     let version = run(&["--version"], &[]);
     assert_eq!((version.status.code(), version.stderr.len()), (Some(0), 0));
-    assert!(version.stdout.starts_with(b"callwarden "));
+    assert!(version.stdout.starts_with(format!("{NAME} ").as_bytes()));
     let help = run(&["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
     let words = String::from_utf8_lossy(&help.stdout);
-    assert!(words.contains("callwarden config") && words.contains("  prompts "), "{words}");
+    assert!(words.contains(&format!("`{NAME} config`")) && words.contains("  prompts "), "{words}");
 }
 
 #[test]
@@ -172,11 +173,11 @@ fn wrong_credentials() -> Vec<(String, &'static str)> {
         (key(&KEY[..KEY.len() / 2]), "no whole PEM"),
         (key(&KEY.replacen("MII", "MIX", 1)), "no RSA key that can be used (InvalidEncoding)"),
         (key(&KEY.replacen("MII", "M!!", 1)), "no whole PEM"),
-        (key(include_str!("../../tests/data/google/ec.pem")), "no RSA key that can be used (WrongAlgorithm)"),
-        (key(include_str!("../../tests/data/google/ec_sec1.pem")), "is labelled EC PRIVATE KEY"),
-        (key(include_str!("../../tests/data/google/small.pem")), "no RSA key that can be used (TooSmall)"),
-        (key(include_str!("../../tests/data/google/encrypted.pem")), "is encrypted"),
-        (key(include_str!("../../tests/data/google/encrypted_pkcs1.pem")), "is encrypted"),
+        (key(include_str!("../data/google/ec.pem")), "no RSA key that can be used (WrongAlgorithm)"),
+        (key(include_str!("../data/google/ec_sec1.pem")), "is labelled EC PRIVATE KEY"),
+        (key(include_str!("../data/google/small.pem")), "no RSA key that can be used (TooSmall)"),
+        (key(include_str!("../data/google/encrypted.pem")), "is encrypted"),
+        (key(include_str!("../data/google/encrypted_pkcs1.pem")), "is encrypted"),
     ]
 }
 
@@ -204,16 +205,6 @@ fn credentials_that_cannot_be_used_stop_the_start_with_a_line_that_says_what_to_
         let lines = lines(&run(&[], &[("GOOGLE_APPLICATION_CREDENTIALS", missing)]));
         assert!(lines.len() == 1 && lines[0].contains("the file it names cannot be read: "), "{lines:?}");
     }
-}
-
-#[test]
-fn the_demo_takes_no_transcription_service_that_a_server_would_not_take() {
-    let variables =
-        [("OPENAI_API_KEY", "hush-hush"), ("OPENAI_BASE_URL", "my server"), ("PORT", "no port of the demo's")];
-    let output = run(&["demo"], &variables);
-    let lines = lines(&output);
-    assert_eq!((output.status.code(), lines.len(), output.stdout.len()), (Some(2), 1, 0), "{lines:?}");
-    assert!(lines[0].starts_with("callwarden: OPENAI_BASE_URL: "), "{lines:?}");
 }
 
 #[test]

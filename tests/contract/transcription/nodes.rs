@@ -1,9 +1,9 @@
 //! Several processes and one database.
 
-use crate::recordings::{announce_recorded, call_is_over, recording_is, recording_is_over};
-use crate::storage::{Kept, Storage, wav};
-use crate::voice::Script;
-use crate::{Site, leaves, millis, openai_is, ready, stopped, transcript};
+use super::recordings::{announce_recorded, call_is_over, recording_is, recording_is_over};
+use super::storage::{Kept, Storage, wav};
+use super::voice::Script;
+use super::{Site, leaves, millis, openai_is, ready, stopped, transcript};
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::sid::{CallSid, RecordingSid};
 use callwarden_tests::database::TestDatabase;

@@ -1,7 +1,7 @@
 //! Where Twilio keeps recordings, as a server meets it that may have to fetch anything; and a transcription service that
 //! takes uploads of any length and only counts them. Plain HTTP on loopback, one exchange a connection.
 
-use crate::voice::Script;
+use super::voice::Script;
 use bytes::Bytes;
 use callwarden_core::audio::Encoding;
 use callwarden_core::sid::RecordingSid;

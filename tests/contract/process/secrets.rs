@@ -1,6 +1,6 @@
 //! What is shown to nobody: secrets in the settings, and what the log holds of a call at its most talkative.
 
-use crate::{page, server};
+use super::{BINARY, page, server};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
 use callwarden_tests::caller::{announce, form, media, start, stop, stop_server, stream, tell};
@@ -39,7 +39,7 @@ fn parts() -> Vec<&'static str> {
 
 #[test]
 fn config_masks_every_secret_and_shows_where_the_database_is() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_callwarden"));
+    let mut command = Command::new(BINARY);
     command.arg("config").env_clear().env("TWILIO_ACCOUNT_SID", ACCOUNT).envs(secrets());
     let output = command.output().expect("it runs");
     let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -63,7 +63,7 @@ fn a_wrong_setting_is_named_without_its_neighbours_secrets() {
         ("GOOGLE_APPLICATION_CREDENTIALS", r#"{"type":"service_account","private_key":"hush-hush"}"#),
         ("GOOGLE_APPLICATION_CREDENTIALS", "hush-hush"),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_callwarden"));
+        let mut command = Command::new(BINARY);
         command.env_clear().env("TWILIO_ACCOUNT_SID", ACCOUNT).envs(secrets()).env("PORT", "0").env(name, wrong);
         let output = command.env("DATA_DIR", std::env::temp_dir()).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -76,7 +76,7 @@ fn a_wrong_setting_is_named_without_its_neighbours_secrets() {
 #[test]
 fn a_whole_call_at_the_most_talkative_level_says_nothing_personal_and_no_secret() {
     smol::block_on(async {
-        let filter = "callwarden=trace,sqlx=trace,rustls=trace,tungstenite=trace,async_h1=trace,surf=trace";
+        let filter = "callwarden=trace,sqlx=trace,rustls=trace,tungstenite=trace,async_h1=trace,surf=trace,hyper=trace,reqwest=trace";
         let variables = [("RUST_LOG", filter), ("STREAM_START_TIMEOUT", "100ms"), ("METRICS_TOKEN", "metrics-token")];
         let server = server(&[&variables[..], &[("GREETING_TEXT", "")]].concat());
         server.keep_secret("metrics-token");
