@@ -13,8 +13,9 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::time::{Instant, timeout_at};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes handed over at a time: the size of a TLS record.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -45,7 +46,7 @@ enum Phase {
 
 /// How far a request has got; shared with its body.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<State>>);
+pub(super) struct Progress(Arc<watch::Sender<State>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
@@ -57,7 +58,7 @@ struct State {
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { phase: Phase::Connecting, since: Instant::now(), over: false })))
+        Self(Arc::new(watch::Sender::new(State { phase: Phase::Connecting, since: Instant::now(), over: false })))
     }
 
     /// The head of the answer, or more of its body, is there.
@@ -77,15 +78,17 @@ impl Progress {
 
     /// What of the request is still written while the answer is read is no progress of the answer.
     fn enter(&self, phase: Phase) {
-        let mut state = self.state();
-        if phase == Phase::Reading || state.phase != Phase::Reading {
-            (state.phase, state.since) = (phase, Instant::now());
-        }
+        self.0.send_if_modified(|state| {
+            let is_progress = phase == Phase::Reading || state.phase != Phase::Reading;
+            if is_progress {
+                (state.phase, state.since) = (phase, Instant::now());
+            }
+            is_progress
+        });
     }
 
-    /// A panic cannot leave it half changed.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> State {
+        *self.0.borrow()
     }
 }
 
@@ -124,23 +127,27 @@ pub(super) async fn in_time<T>(
 ) -> Result<T, Late> {
     let _over = Over(progress);
     let mut exchange = pin!(exchange);
+    let mut changes = progress.0.subscribe();
     loop {
-        let before = *progress.state();
-        let time = match before.phase {
+        let State { phase, since, .. } = *changes.borrow_and_update();
+        let time = match phase {
             Phase::Connecting => deadlines.connect_time,
             Phase::Written => deadlines.head_time,
             Phase::Writing | Phase::Reading => deadlines.stall_time,
         };
-        let until = before.since.checked_add(time).map_or(deadlines.due, |until| until.min(deadlines.due));
-        if let Ok(done) = timeout_at(until, &mut exchange).await {
-            return Ok(done);
-        }
-        let phase = progress.state().phase;
+        let until = since.checked_add(time).map_or(deadlines.due, |until| until.min(deadlines.due));
+        // A peer that never pauses must not outrun the deadline.
         if deadlines.due <= Instant::now() {
             return Err(Late { phase, time: None });
         }
-        if *progress.state() == before {
-            return Err(Late { phase, time: Some(time) });
+        tokio::select! {
+            biased;
+            done = &mut exchange => return Ok(done),
+            // The sender is ours: there is always a next change to wait for.
+            _ = changes.changed() => {}
+            () = sleep_until(until) => {
+                return Err(Late { phase, time: (until < deadlines.due).then_some(time) });
+            }
         }
     }
 }
@@ -150,7 +157,7 @@ struct Over<'a>(&'a Progress);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.state().over = true;
+        self.0.0.send_modify(|state| state.over = true);
     }
 }
 

@@ -1,31 +1,14 @@
-//! The outgoing HTTP client against real sockets on loopback: servers that behave, stall, lie and leave.
+//! What a request looks like on the wire, and what is made of answers that are odd, cut, late or lies.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
-mod connections;
-mod server;
-
+use super::server::{SHORT, Server, ambiguous, answered};
+use super::under_test::{CUT_BEFORE_HEAD, CUT_IN_HEAD, Client, ClientSettings, REUSED, run};
 use bytes::Bytes;
-use callwarden::fetch::{Client, ClientSettings};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::Method;
 use callwarden_core::secret::Secret;
 use core::time::Duration;
-use server::{SHORT, Server, run};
 use smol::future::zip;
-use smol::io::AsyncWriteExt;
-
-/// Fetches `request` while the server answers its first connection with `answer`, whatever it is, and keeps it open.
-async fn answered(server: &Server, request: FetchRequest, answer: &[&str]) -> Result<FetchResponse, FetchError> {
-    let client = server.client();
-    let far_end = async {
-        let mut peer = server.accept().await;
-        peer.request().await;
-        peer.send_slowly(answer).await;
-        peer
-    };
-    zip(client.fetch(request), far_end).await.0
-}
+use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The same, but the server closes after its answer; `politely` means with TLS's own goodbye.
 async fn answered_and_closed(server: &Server, answer: &str, politely: bool) -> Result<FetchResponse, FetchError> {
@@ -39,20 +22,6 @@ async fn answered_and_closed(server: &Server, answer: &str, politely: bool) -> R
         }
     };
     zip(client.fetch(server.get()), far_end).await.0
-}
-
-fn ambiguous(result: Result<FetchResponse, FetchError>) -> String {
-    match result {
-        Err(FetchError::Ambiguous(cause)) => cause,
-        other => panic!("expected an ambiguous failure: {other:?}"),
-    }
-}
-
-fn not_sent(result: Result<FetchResponse, FetchError>) -> String {
-    match result {
-        Err(FetchError::NotSent(cause)) => cause,
-        other => panic!("expected that nothing was sent: {other:?}"),
-    }
 }
 
 #[test]
@@ -156,16 +125,9 @@ fn answers_of_every_framing_come_over_one_connection() {
                     }
                 }
             };
-            let far_end = async {
-                let mut peer = server.accept().await;
-                for (pieces, ..) in answers {
-                    peer.request().await;
-                    peer.send_slowly(pieces).await;
-                }
-                peer
-            };
-            zip(near_end, far_end).await;
-            assert!(!server.was_asked_again().await);
+            let pieces = answers.iter().map(|(pieces, ..)| *pieces);
+            let ((), connections) = zip(near_end, server.answer_in_turn(pieces)).await;
+            assert!(REUSED.contains(&connections), "{connections} connections");
         }
     });
 }
@@ -205,8 +167,8 @@ fn an_answer_that_cannot_be_trusted_is_ambiguous() {
 #[test]
 fn a_cut_answer_is_never_taken_for_a_whole_one() {
     let cases = [
-        ("", "without an answer"),
-        ("HTTP/1.1 200 OK\r\nconte", "in the head"),
+        ("", CUT_BEFORE_HEAD),
+        ("HTTP/1.1 200 OK\r\nconte", CUT_IN_HEAD),
         ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfour", "in the body"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfour", "in the body"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfour\r\n", "in the body"),
@@ -315,6 +277,7 @@ fn a_server_that_takes_no_request_is_given_up_and_one_that_answers_early_is_hear
 
             let far_end = async {
                 let mut peer = server.accept().await;
+                peer.0.read_exact(&mut [0; 16]).await.unwrap();
                 peer.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig").await;
                 peer
             };
