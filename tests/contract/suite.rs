@@ -3,6 +3,7 @@
 
 mod calls;
 mod command_line;
+mod differential;
 mod process;
 mod transcription;
 

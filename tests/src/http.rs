@@ -74,6 +74,8 @@ impl RawAnswer {
 pub struct RawClient {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Bytes of one read.
+    read_bytes: usize,
     /// For each request whose answer is to come: whether it is HEAD, so that its answer has no body.
     heads: Vec<bool>,
 }
@@ -86,7 +88,7 @@ impl RawClient {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::new(), heads: Vec::new() })
+        Ok(Self { stream, received: Vec::new(), read_bytes: 64 * 1024, heads: Vec::new() })
     }
 
     /// Sends bytes.
@@ -94,12 +96,30 @@ impl RawClient {
     /// # Errors
     /// When the server has closed.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.expect_answer_to(bytes);
+        self.send_part(bytes).await
+    }
+
+    /// Notes requests that are sent in parts.
+    pub fn expect_answer_to(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         for (at, _) in text.match_indices(" HTTP/1.") {
             let line = text[..at].rsplit('\n').next().unwrap_or_default();
             self.heads.push(line.starts_with("HEAD "));
         }
+    }
+
+    /// Sends bytes that are a part of something.
+    ///
+    /// # Errors
+    /// When the server has closed.
+    pub async fn send_part(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// From now on reads a few bytes at a time.
+    pub const fn read_slowly(&mut self) {
+        self.read_bytes = 7;
     }
 
     /// Ends the client's half.
@@ -194,7 +214,7 @@ impl RawClient {
 
     /// A reset counts as the end: what is asked here is whether more comes.
     async fn more(&mut self) -> bool {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; self.read_bytes];
         match soon("bytes of the server", self.stream.read(&mut buffer)).await {
             Ok(bytes) => {
                 self.received.extend_from_slice(&buffer[..bytes]);
