@@ -7,5 +7,8 @@ const NAME: &str = env!("CARGO_PKG_NAME");
 /// What `/version` says it runs on.
 const RUNTIME: &str = "smol";
 
+/// How the threads of the other runtime begin, which a build of the whole workspace could start by mistake.
+const FOREIGN_THREADS: [&str; 2] = ["async-std", "tokio"];
+
 #[path = "../../tests/contract/suite.rs"]
 mod suite;

@@ -7,4 +7,4 @@ mod differential;
 mod process;
 mod transcription;
 
-use crate::{BINARY, NAME, RUNTIME};
+use crate::{BINARY, FOREIGN_THREADS, NAME, RUNTIME};

@@ -17,6 +17,8 @@ use callwarden_tests::websocket::{Opcode, Socket, message};
 use callwarden_tests::world::script::{Caller, frame, get, signed, signed_with, stop, token_in, unsigned};
 use callwarden_tests::world::{World, settings};
 use smol::Timer;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// No call of a script falls back before the script is over, and what is said on sockets is all that is said.
@@ -152,14 +154,32 @@ fn world() -> World {
     World::with(settings)
 }
 
-/// A server with the world's settings and its prompt.
+/// A directory with the prompt, which goes with it.
+struct PromptFiles(PathBuf);
+
+impl PromptFiles {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("callwarden-הודעות-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory");
+        std::fs::write(path.join("greeting_he.wav"), GREETING).expect("written");
+        Self(path)
+    }
+}
+
+impl Drop for PromptFiles {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A server with the world's settings and its prompt, which it reads when it starts.
 async fn site() -> (Deployment, Server) {
-    let database = TestDatabase::sqlite();
-    let prompts = std::env::temp_dir().join(format!("callwarden-differential-{}", std::process::id()));
-    std::fs::create_dir_all(&prompts).expect("a directory");
-    std::fs::write(prompts.join("greeting_he.wav"), GREETING).expect("written");
-    let own = [("PROMPTS_DIR", prompts.to_str().expect("UTF-8"))];
-    let deployment = Deployment::new(BINARY, database, &[&SETTINGS[..], &DEPLOYMENT, &own].concat()).await;
+    let prompts = PromptFiles::new();
+    let own = [("PROMPTS_DIR", prompts.0.to_str().expect("UTF-8"))];
+    let settings = [&SETTINGS[..], &DEPLOYMENT, &own].concat();
+    let deployment = Deployment::new(BINARY, TestDatabase::sqlite(), &settings).await;
     let server = deployment.server("node").await;
     (deployment, server)
 }

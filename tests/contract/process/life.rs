@@ -1,5 +1,6 @@
 //! The process from its start to its end: signals, kills, threads.
 
+use super::super::FOREIGN_THREADS;
 use super::{server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::{CallSid, StreamSid};
@@ -139,7 +140,8 @@ fn a_call_that_never_streams_is_moved_over_rest_and_no_foreign_runtime_starts_fo
             .map(|task| std::fs::read_to_string(task.expect("a task").path().join("comm")).expect("a name"))
             .collect();
         assert!(names.iter().any(|name| name.starts_with("worker-1")), "{names:?}");
-        assert!(!names.iter().any(|name| name.contains("async-std") || name.contains("tokio")), "{names:?}");
+        let foreign = |name: &String| FOREIGN_THREADS.iter().any(|other| name.starts_with(other));
+        assert!(!names.iter().any(foreign), "{names:?}");
         tell(&server, path::CALL_STATUS, &form(call(1), &[("CallStatus", "completed")])).await;
         stop_server(server).await;
     });
