@@ -2,8 +2,8 @@
 //!
 //! `reqwest` does it, with everything switched off that would do more than was asked: no proxy, no redirect, no repeat, no
 //! cookie, no decompression. What it does not tell is found out here: whether anything of a request was written
-//! ([`exchange`]), that an answer's length is known and what it says ([`response`]), and which addresses may be
-//! connected to ([`connect`]).
+//! (`exchange`), that an answer's length is known and what it says (`response`), and which addresses may be
+//! connected to (`connect`).
 //!
 //! Nothing is retried, redirected or decompressed here. A request is written to one connection at most: whether it may
 //! be repeated is the caller's decision (W7), and [`FetchError`] says what it needs to know for it.

@@ -3,7 +3,7 @@
 //! hyper's server is not used. It takes bare line feeds, several `Host` lines and a length beside a coding, and refuses
 //! what it does not take by itself, tersely or in silence: an operator would see which server runs, and the rules of the
 //! core would judge what another parser made of a head. So the [`Gate`] of the core reads and judges heads and frames
-//! bodies here too, and the heads of our own answers are written in [`answer`]. hyper serves as what is below the HTTP
+//! bodies here too, and the heads of our own answers are written in `answer`. hyper serves as what is below the HTTP
 //! client ([`crate::fetch`]).
 //!
 //! A connection is one task. It never waits without a deadline ([`ServerLimits`]) except for the service, and when it
