@@ -216,7 +216,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // The threads end, the tasks with them, and the sockets with the tasks. What blocks is not waited for longer.
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(limits::LOG_FLUSH_TIME);
+            runtime.shutdown_timeout(limits::THREADS_END_TIME);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::under_test::{CUT_BEFORE_HEAD, CUT_IN_HEAD, Client, ClientSettings, RE
 use bytes::Bytes;
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::Method;
+use callwarden_core::limits::RESPONSE_HEAD_BYTES_MAX;
 use callwarden_core::secret::Secret;
 use core::time::Duration;
 use smol::future::zip;
@@ -146,6 +147,8 @@ fn head_is_answered_without_a_body_whatever_length_it_declares() {
 #[test]
 fn an_answer_that_cannot_be_trusted_is_ambiguous() {
     let too_long = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n65\r\n{}", "x".repeat(101));
+    let long_head =
+        format!("HTTP/1.1 200 OK\r\nx-name: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(RESPONSE_HEAD_BYTES_MAX));
     let cases = [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok", "contradictory"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "contradictory"),
@@ -154,6 +157,8 @@ fn an_answer_that_cannot_be_trusted_is_ambiguous() {
         (too_long.as_str(), "too long"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "chunked coding is wrong"),
         ("SSH-2.0-OpenSSH\r\n\r\n", "not HTTP/1"),
+        ("HTTP/1.1 600 OK\r\ncontent-length: 0\r\n\r\n", "not HTTP/1"),
+        (long_head.as_str(), "the head of the answer is too long"),
     ];
     run(async {
         for (sent, expected) in cases {
