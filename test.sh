@@ -52,22 +52,29 @@ packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
-# The bans of deny.toml, without its tool; and the server of smol holds no second async runtime.
+# The bans of deny.toml, without its tool; and each server holds its own async runtime and not the other's.
 dependencies() {
-  local banned tree
+  local banned
   banned=$(sed -n '/^deny = \[/,/^\]/s/.*crate = "\([^"]*\)".*/\1/p' deny.toml)
   [ -n "$banned" ] || { echo 'deny.toml bans nothing: this check no longer reads it' >&2; return 1; }
   if grep -xF "$(printf 'name = "%s"\n' $banned)" Cargo.lock; then
     echo 'Cargo.lock holds a banned crate (above); deny.toml says why it is banned.' >&2
     return 1
   fi
-  tree=$(cargo tree --locked -p callwarden -e normal --prefix none --format '{p}') || return
-  grep -q '^smol v' <<<"$tree" || { echo 'cargo tree does not show smol: this check no longer reads it' >&2; return 1; }
-  if grep '^tokio v' <<<"$tree"; then
-    echo 'tokio is in the binary of runtime-smol; "cargo tree -p callwarden -e normal -i tokio" shows what brings it.' >&2
+  only_runtime callwarden smol tokio || return
+  only_runtime callwarden-tokio tokio smol || return
+  echo "absent as they should be: $(tr '\n' ' ' <<<"$banned")and from each server the other's runtime"
+}
+
+# only_runtime PACKAGE RUNTIME OTHER
+only_runtime() {
+  local tree
+  tree=$(cargo tree --locked -p "$1" -e normal --prefix none --format '{p}') || return
+  grep -q "^$2 v" <<<"$tree" || { echo "cargo tree does not show $2: this check no longer reads it" >&2; return 1; }
+  if grep "^$3 v" <<<"$tree"; then
+    echo "$3 is in the binary of $1; \"cargo tree -p $1 -e normal -i $3\" shows what brings it." >&2
     return 1
   fi
-  echo "absent as they should be: $(tr '\n' ' ' <<<"$banned")and, in runtime-smol, tokio"
 }
 
 # A recogniser and recorded speech for one of the tests. A machine that cannot have them runs without: the test says so.

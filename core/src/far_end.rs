@@ -13,7 +13,7 @@
 //! call is over and every callback has been answered or given up. REST requests of the server are put to
 //! [`FarEnd::rest`], which answers at once.
 //!
-//! What transcribes is another service, simulated in [`openai`].
+//! What transcribes is another service, simulated in [`openai`]; what the caller says is in [`sample`].
 //!
 //! # What it does not do
 //!
@@ -28,6 +28,7 @@ pub mod openai;
 mod plan;
 mod recording;
 mod rest;
+pub mod sample;
 mod sound;
 mod streaming;
 mod twiml;

@@ -30,6 +30,60 @@ pub struct FetchRequest {
     pub public_only: bool,
 }
 
+/// The header lines that the client writes itself; a request that brings one is refused.
+const OWN_HEADERS: [&str; 8] = [
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+];
+
+/// On every request.
+const CLIENT_HEADERS: [(&str, &str); 2] =
+    [("accept-encoding", "identity"), ("user-agent", concat!("callwarden/", env!("CARGO_PKG_VERSION")))];
+
+impl FetchRequest {
+    /// Every header line but those of the connection and the body: the request's own, and those that say who asks and
+    /// what is understood.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let authorization = self.authorization.iter().map(|value| ("authorization", value.expose()));
+        let is_accept = |(name, _): &(&str, String)| name.eq_ignore_ascii_case("accept");
+        let accept = (!self.headers.iter().any(is_accept)).then_some(("accept", "*/*"));
+        own.chain(authorization).chain(accept).chain(CLIENT_HEADERS)
+    }
+
+    /// Checks what a client would have to write. A line break would split the request.
+    ///
+    /// # Errors
+    /// What is wrong, without showing it: it may be a secret.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_text = |value: &str| value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+        for (name, value) in &self.headers {
+            if OWN_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+                return Err("a header line is one that the client writes itself");
+            }
+            if name.is_empty() || !name.bytes().all(is_token) {
+                return Err("a header name is not a token");
+            }
+            if !is_text(value) {
+                return Err(NOT_TEXT);
+            }
+        }
+        match &self.authorization {
+            Some(authorization) if !is_text(authorization.expose()) => Err(NOT_TEXT),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+const NOT_TEXT: &str = "a header value holds a control character or text outside ASCII";
+
 /// What came back, whatever its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchResponse {
@@ -87,6 +141,43 @@ impl core::error::Error for FetchError {}
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn request() -> FetchRequest {
+        FetchRequest {
+            method: Method::Post,
+            url: "http://127.0.0.1:1/path?query=1".to_owned(),
+            headers: vec![("content-type", "text/plain".to_owned())],
+            authorization: None,
+            body: Bytes::new(),
+            timeout: Duration::from_secs(1),
+            response_bytes_max: 100,
+            public_only: false,
+        }
+    }
+
+    #[test]
+    fn a_header_that_would_split_the_request_is_refused_without_showing_a_secret() {
+        assert_eq!(request().check(), Ok(()));
+        for value in ["a\r\nx-injected: 1", "a\nb", "a\rb", "a\0", "שלום"] {
+            let headers = vec![("x-name", value.to_owned())];
+            assert!(FetchRequest { headers, ..request() }.check().is_err_and(|cause| cause.contains("header value")));
+            let authorization = Some(Secret::new(format!("Basic top-secret {value}")));
+            let refused = FetchRequest { authorization, ..request() }.check();
+            assert!(refused.is_err_and(|cause| cause.contains("header value") && !cause.contains("top-secret")));
+        }
+    }
+
+    #[test]
+    fn a_header_of_the_client_itself_and_a_name_that_is_no_token_are_refused() {
+        for name in OWN_HEADERS.into_iter().chain(["Host", "Content-Length"]) {
+            let cause = FetchRequest { headers: vec![(name, "1".to_owned())], ..request() }.check().unwrap_err();
+            assert!(cause.contains("client writes itself"), "{name}: {cause}");
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "שם"] {
+            let cause = FetchRequest { headers: vec![(name, "1".to_owned())], ..request() }.check().unwrap_err();
+            assert!(cause.contains("not a token"), "{name:?}: {cause}");
+        }
+    }
 
     const NOW: UnixMillis = UnixMillis(784_111_777_250);
 

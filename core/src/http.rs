@@ -4,13 +4,14 @@
 //! anything else looks at them, so that both runtimes refuse the same ones. [`gate`] cuts the bytes of a connection into
 //! requests, for a runtime whose HTTP library is not fit to face the network; [`chunks`] takes the chunked coding off a
 //! body, theirs or an answer's. [`address`] says where a URL of the other side may lead;
-//! [`date`] reads the dates of header lines.
+//! [`date`] reads the dates of header lines; [`notice`] is what a server tells of itself.
 
 pub mod address;
 pub mod chunks;
 pub mod date;
 pub mod gate;
 pub mod head;
+pub mod notice;
 pub mod websocket;
 
 use bytes::Bytes;
@@ -133,6 +134,12 @@ impl Response {
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
+    }
+
+    /// Whether the answer ends with its head, and the head has no length.
+    #[must_use]
+    pub const fn has_no_body(&self) -> bool {
+        matches!(self.status, 204 | 304)
     }
 
     /// The value of a header line, for tests and the simulator.

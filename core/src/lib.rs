@@ -63,6 +63,7 @@
 //! assert_eq!(out.last(), Some(&StreamOutput::Close(CloseCode::Policy)));
 //! ```
 
+pub mod arguments;
 pub mod audio;
 pub mod call;
 pub mod config;
@@ -74,6 +75,7 @@ pub mod google;
 pub mod http;
 pub mod id;
 pub mod key;
+pub mod lifecycle;
 pub mod limits;
 pub mod log;
 pub mod path;

@@ -350,6 +350,8 @@ pub const INPUTS_PER_TURN_MAX: usize = 64;
 pub const LOG_LINES_MAX: usize = 4_096;
 /// How long a stopping process waits for its last log lines to be written.
 pub const LOG_FLUSH_TIME: Duration = Duration::from_secs(1);
+/// How long a stopped server waits for threads that are still busy: a name being looked up may hold one much longer.
+pub const THREADS_END_TIME: Duration = Duration::from_secs(1);
 /// A silent caller whose `END_SILENCE` passed while no frames came may still speak for this long when they come again
 /// (W12). Below [`STREAM_FRESH`], so that frames which come seconds apart still count as flowing when it is over.
 pub const HEARING_AGAIN: Duration = Duration::from_secs(1);

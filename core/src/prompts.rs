@@ -3,8 +3,10 @@
 //! A file in `PROMPTS_DIR` wins; else a text, which Google renders once into audio ([`Renderer`]) or Twilio speaks; else
 //! nothing.
 
+mod list;
 mod renderer;
 
+pub use list::{KEPT, List};
 pub use renderer::{RenderFailure, RenderInput, RenderOutput, RenderReport, RenderStep, Renderer};
 
 use crate::audio::{self, Kind};

@@ -10,9 +10,10 @@ mod transcriber;
 mod verdict;
 
 use crate::far_end::{FarEndService, PlacedCall, Server};
-use crate::serve::{self, StartError};
+use crate::serve;
 use callwarden_core::config::{Config, Problems};
 use callwarden_core::far_end::{Ledger, Line};
+use callwarden_core::lifecycle::StartError;
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::{AccountSid, CallSid};
 use directory::Directory;

@@ -8,7 +8,6 @@ mod call;
 mod http;
 mod openai;
 mod rest;
-pub mod sample;
 mod socket;
 
 #[cfg(test)]

@@ -24,23 +24,10 @@ use connect::causes;
 use core::time::Duration;
 use futures_util::FutureExt as _;
 use http_types::Url;
-use http_types::headers::HeaderName;
 use rustls::pki_types::CertificateDer;
 use smol::io::Cursor;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
-
-/// The header lines the client writes itself; a request that brings one is refused.
-const OWN_HEADERS: [&str; 8] = [
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "transfer-encoding",
-    "user-agent",
-];
 
 /// Deadlines and trust of a [`Client`]. A request's own timeout covers them all.
 #[derive(Clone, Debug)]
@@ -119,6 +106,7 @@ impl Client {
 
 /// Checks a request and puts it into the facade's terms.
 fn prepare(request: FetchRequest) -> Result<surf::Request, &'static str> {
+    request.check()?;
     let due = Instant::now().checked_add(request.timeout).ok_or("the timeout is longer than the clock can count")?;
     let url = Url::parse(&request.url).map_err(|_| "the URL is not valid")?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -130,36 +118,13 @@ fn prepare(request: FetchRequest) -> Result<surf::Request, &'static str> {
     http.ext_mut().insert(Budget { due, response_bytes_max, public_only });
     if !request.body.is_empty() {
         let length = request.body.len();
-        http.set_body(http_types::Body::from_reader(Cursor::new(request.body), Some(length)));
+        http.set_body(http_types::Body::from_reader(Cursor::new(request.body.clone()), Some(length)));
         http.remove_header("content-type");
     }
-    for (name, value) in &request.headers {
-        if OWN_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-            return Err("a header line is one that the client writes itself");
-        }
-        append(http, name, value)?;
+    for (name, value) in request.lines() {
+        http.append_header(name, value);
     }
-    if let Some(authorization) = &request.authorization {
-        append(http, "authorization", authorization.expose())?;
-    }
-    append(http, "accept-encoding", "identity")?;
-    append(http, "user-agent", concat!("callwarden/", env!("CARGO_PKG_VERSION")))?;
     Ok(prepared)
-}
-
-/// Adds a header line. The facade would write a line break as it stands, which splits the request, and panics on text
-/// outside ASCII.
-fn append(http: &mut http_types::Request, name: &str, value: &str) -> Result<(), &'static str> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err("a header name is not a token");
-    }
-    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
-        return Err("a header value holds a control character or text outside ASCII");
-    }
-    let name = HeaderName::from_bytes(name.as_bytes().to_vec()).map_err(|_| "a header name is not a token")?;
-    http.append_header(name, value);
-    Ok(())
 }
 
 fn method(method: Method) -> http_types::Method {

@@ -1,7 +1,6 @@
 //! callwarden on smol: sockets, timers, threads, files and signals for the machines of `callwarden-core`, which hold
 //! every rule. `serve` starts a server; the binary and the tests do the same thing with it.
 
-pub mod arguments;
 pub mod clock;
 pub mod demo;
 pub mod disk;

@@ -1,49 +1,43 @@
 //! The command line of callwarden.
 
-use callwarden::arguments::{self, Command, HELP};
 use callwarden::demo::{self, DemoError};
 use callwarden::log;
 use callwarden::prompts;
-use callwarden::serve::{Running, StartError, listen, serve};
+use callwarden::serve::{Running, listen, serve};
 use callwarden::signals::Signals;
-use callwarden::switch::Finish;
-use callwarden_core::config::{Config, SETTINGS};
-use callwarden_core::log::{Event, Level, LogLine};
+use callwarden_core::arguments::{Command, CommandLine, Exit, settings_in_force};
+use callwarden_core::config::Config;
+use callwarden_core::lifecycle::{self, StartError};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Something outside is in the way: the port, a directory, the system.
-const CANNOT_START: u8 = 1;
-/// A prompt could not be rendered, or not be kept.
-const NOT_RENDERED: u8 = 1;
-/// A call of the demo came out wrong.
-const CAME_OUT_WRONG: u8 = 1;
-/// The command line or a variable is wrong.
-const WRONG_USAGE: u8 = 2;
-/// A bug of ours (`EX_SOFTWARE`).
-const INTERNAL_ERROR: u8 = 70;
+/// The command that only this server has.
+#[derive(Clone, Copy, Debug)]
+struct Demo;
+
+const COMMAND_LINE: CommandLine<Demo> = CommandLine {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    own: &[("demo", "Play five simulated calls against a real server, and say what became of them", Demo)],
+};
 
 fn main() -> ExitCode {
-    match arguments::parse(std::env::args_os().skip(1)) {
+    match COMMAND_LINE.parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve) => run_server(),
         Ok(Command::Config) => print_config(),
         Ok(Command::Prompts) => list_prompts(),
-        Ok(Command::Demo) => play_demo(),
-        Ok(Command::Version) => print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Help) => print(HELP),
-        Err(problem) => fail(WRONG_USAGE, &problem),
+        Ok(Command::Own(Demo)) => play_demo(),
+        Ok(Command::Version) => print(&COMMAND_LINE.version()),
+        Ok(Command::Help) => print(&COMMAND_LINE.help()),
+        Err(problem) => fail(Exit::WrongUsage, &problem),
     }
 }
 
 /// Every setting in force, its meaning above it.
 fn print_config() -> ExitCode {
     match read_config() {
-        Ok(config) => {
-            let settings = SETTINGS.iter().zip(config.describe());
-            let lines = settings.map(|(setting, (name, value))| format!("# {}\n{name}={value}\n", setting.meaning));
-            print(&lines.collect::<String>())
-        }
+        Ok(config) => print(&settings_in_force(&config)),
         Err(code) => code,
     }
 }
@@ -57,9 +51,9 @@ fn list_prompts() -> ExitCode {
     match prompts::list(&config) {
         Ok(list) => {
             let printed = print(&list.table);
-            if list.problems.is_empty() { printed } else { fail(NOT_RENDERED, &list.problems.join("\n")) }
+            if list.problems.is_empty() { printed } else { fail(Exit::Failed, &list.problems.join("\n")) }
         }
-        Err(error) => fail(WRONG_USAGE, &error),
+        Err(error) => fail(error.exit(), &error),
     }
 }
 
@@ -68,9 +62,9 @@ fn play_demo() -> ExitCode {
     let terminal = out.is_terminal();
     match demo::run(&mut out, terminal, &environment()) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(CAME_OUT_WRONG),
-        Err(error @ DemoError::Config(_)) => fail(WRONG_USAGE, &error),
-        Err(error) => fail(CANNOT_START, &error),
+        Ok(false) => ExitCode::from(Exit::Failed.code()),
+        Err(error @ DemoError::Config(_)) => fail(Exit::WrongUsage, &error),
+        Err(error) => fail(Exit::Failed, &error),
     }
 }
 
@@ -81,15 +75,12 @@ fn run_server() -> ExitCode {
     };
     let _writer = match log::init(config.log_format, &config.log_filter) {
         Ok(writer) => writer,
-        Err(error) => return fail(WRONG_USAGE, &error),
+        Err(error) => return fail(Exit::WrongUsage, &error),
     };
     log::print_panics();
     match start(&config) {
         Ok((running, signals)) => smol::block_on(attend(running, signals)),
-        Err(error @ (StartError::Database(_) | StartError::Prompts(_) | StartError::Credentials(_))) => {
-            fail(WRONG_USAGE, &error)
-        }
-        Err(error) => fail(CANNOT_START, &error),
+        Err(error) => fail(error.exit(), &error),
     }
 }
 
@@ -105,32 +96,23 @@ async fn attend(mut running: Running, mut signals: Signals) -> ExitCode {
     let signal = async { Ok(signals.first().await) };
     let finish = match smol::future::or(signal, async { Err(running.finished().await) }).await {
         Ok(signal) => {
-            log::print(&LogLine::new(Level::Info, Event::AppStop).reason(signal));
+            log::print(&lifecycle::stopping(signal));
             running.drain().await
         }
         Err(finish) => Some(finish),
     };
-    match finish {
-        Some(Finish::Panicked(cause)) => {
-            let advice = "nobody watches the calls any more, so the process ends and must be started again";
-            fail(INTERNAL_ERROR, &format!("internal error: the switchboard panicked: {cause}; {advice}"))
+    match lifecycle::stopped(finish) {
+        Ok(line) => {
+            log::print(&line);
+            ExitCode::SUCCESS
         }
-        Some(Finish::Drained) => stopped(Level::Info, "drained"),
-        None => stopped(
-            Level::Warn,
-            "DRAIN_SECONDS are over: open streams are cut, and rows that the database has not taken are lost",
-        ),
+        Err(panic) => fail(Exit::InternalError, &panic),
     }
-}
-
-fn stopped(level: Level, detail: &str) -> ExitCode {
-    log::print(&LogLine::new(level, Event::AppStop).detail(detail));
-    ExitCode::SUCCESS
 }
 
 /// Reads the environment, once. Each problem is a line of its own.
 fn read_config() -> Result<Config, ExitCode> {
-    Config::from_pairs(environment()).map_err(|problems| fail(WRONG_USAGE, &problems))
+    Config::from_pairs(environment()).map_err(|problems| fail(Exit::WrongUsage, &problems))
 }
 
 fn environment() -> Vec<(String, String)> {
@@ -139,11 +121,11 @@ fn environment() -> Vec<(String, String)> {
 }
 
 /// Says what is wrong on standard error, one line each. Where that is closed, the exit code has to do.
-fn fail(code: u8, problem: &dyn Display) -> ExitCode {
+fn fail(exit: Exit, problem: &dyn Display) -> ExitCode {
     for line in problem.to_string().lines() {
         writeln!(std::io::stderr(), "callwarden: {line}").ok();
     }
-    ExitCode::from(code)
+    ExitCode::from(exit.code())
 }
 
 /// Prints to standard output; a reader that closes it early has read enough.

@@ -4,49 +4,17 @@
 mod list;
 mod studio;
 
-pub use list::{List, ListError, list};
+pub use list::list;
 pub use studio::Studio;
 
 use bytes::Bytes;
 use callwarden_core::config::Config;
+use callwarden_core::lifecycle::PromptsError;
 use callwarden_core::limits;
-use callwarden_core::prompts::{PromptProblem, Prompts};
-use std::fmt;
+use callwarden_core::prompts::{KEPT, Prompts};
 use std::fs::{File, read_dir};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-
-/// The directory in `DATA_DIR` where renderings are kept for the next start.
-const KEPT: &str = "prompts";
-
-/// Why the prompts cannot be had. One line each.
-#[derive(Debug)]
-pub enum PromptsError {
-    /// `PROMPTS_DIR` or a file in it cannot be read.
-    Unreadable(PathBuf, io::Error),
-    /// Files that Twilio could not play.
-    Unusable(Vec<PromptProblem>),
-}
-
-impl fmt::Display for PromptsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(path, error) => {
-                write!(
-                    f,
-                    "PROMPTS_DIR: cannot read {}: {error}; name a directory of prompts, or unset it",
-                    path.display()
-                )
-            }
-            Self::Unusable(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                f.write_str(&lines.join("\n"))
-            }
-        }
-    }
-}
-
-impl std::error::Error for PromptsError {}
+use std::path::Path;
 
 /// The prompts of `config`: its files, and its texts where there is no file.
 ///
@@ -93,6 +61,7 @@ mod tests {
     use super::*;
     use callwarden_core::prompts::{Prompt, Role};
     use std::fs;
+    use std::path::PathBuf;
 
     struct Directory(PathBuf);
 

@@ -5,18 +5,16 @@ use crate::disk::Disk;
 use crate::fetch::{Client, ClientSettings};
 use crate::google;
 use crate::log;
-use crate::prompts::{self, PromptsError, Studio};
+use crate::prompts::{self, Studio};
 use crate::server::{self, Connections, ServerLimits, Stopper};
 use crate::service::Service;
 use crate::spawner::Spawner;
 use crate::store::Store;
-use crate::switch::{self, Finish, Hands, Message};
+use crate::switch::{self, Hands, Message};
 use callwarden_core::config::Config;
-use callwarden_core::google::CredentialsProblem;
+use callwarden_core::lifecycle::{self, Finish, StartError};
 use callwarden_core::limits;
-use callwarden_core::log::{Event, Level, LogLine};
 use callwarden_core::prompts::{Prompts, Renderer};
-use callwarden_core::store::StoreError;
 use callwarden_core::switchboard::{Settings, Switchboard};
 use ring::error::Unspecified;
 use ring::rand::SystemRandom;
@@ -28,49 +26,10 @@ use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-/// Why a server cannot start. Each is one line: what, why, and what to do.
-#[derive(Debug)]
-pub enum StartError {
-    /// The address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// `DATA_DIR` cannot be written.
-    DataDir(PathBuf, io::Error),
-    /// The prompts cannot be played.
-    Prompts(PromptsError),
-    /// `GOOGLE_APPLICATION_CREDENTIALS` cannot be used.
-    Credentials(CredentialsProblem),
-    /// `DATABASE_URL` cannot be read. A database that is merely away is no reason not to start.
-    Database(StoreError),
-    /// The system refused something every process is given.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another process does; stop it, or set PORT to a free port")
-            }
-            Self::Listen(address, error) => {
-                write!(f, "cannot listen on {address}: {error}; set BIND and PORT to an address of this machine")
-            }
-            Self::DataDir(path, error) => {
-                write!(f, "cannot write in {}: {error}; set DATA_DIR to a directory of this user", path.display())
-            }
-            Self::Prompts(error) => error.fmt(f),
-            Self::Credentials(problem) => problem.fmt(f),
-            Self::Database(error) => write!(f, "DATABASE_URL cannot be used: {error}"),
-            Self::System(error) => write!(f, "the system refused to start the server: {error}; see its limits"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Takes hold of the address `config` names.
 ///
@@ -140,11 +99,8 @@ pub fn serve(config: &Config, listener: TcpListener) -> Result<Running, StartErr
         executor,
     };
     running.threads.start(&running.executor, config.worker_threads).map_err(StartError::System)?;
-    let mode = if config.twilio.is_some() { "twilio" } else { "development" };
-    let detail = format!("http://{address} store={} mode={mode}", config.database.name());
-    log::print(&LogLine::new(Level::Info, Event::AppStart).detail(detail));
-    for warning in config.warnings() {
-        log::print(&LogLine::new(Level::Warn, Event::AppStart).detail(warning));
+    for line in lifecycle::started(config, address) {
+        log::print(&line);
     }
     Ok(running)
 }

@@ -17,7 +17,7 @@ mod connection;
 use crate::spawner::Spawner;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use callwarden_core::http::head::Refusal;
+use callwarden_core::http::notice::Notice;
 use callwarden_core::http::{Request, Response};
 use callwarden_core::limits;
 use smol::channel::{Receiver, Sender};
@@ -26,8 +26,6 @@ use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::{TcpListener, TcpStream};
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,37 +53,6 @@ pub enum Answer {
 
 /// Takes over the socket of a completed WebSocket handshake.
 pub type OnUpgrade = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
-
-/// What the server did without asking the service.
-#[derive(Debug)]
-pub enum Notice<'a> {
-    /// A request was refused before it was routed, and the client was told so.
-    Refused {
-        /// The client.
-        peer: IpAddr,
-        /// The rule it broke.
-        refusal: Refusal,
-    },
-    /// [`Service::call`] panicked.
-    Panicked {
-        /// The client, whose connection is closed.
-        peer: IpAddr,
-    },
-    /// An answer of the service cannot be written down, and the client got none: a fault of ours.
-    Unwritable {
-        /// The client, whose connection is closed.
-        peer: IpAddr,
-        /// What is wrong with the answer.
-        error: &'a io::Error,
-    },
-    /// A connection was closed at once, because [`ServerLimits::connections`] are open.
-    Full {
-        /// The client.
-        peer: IpAddr,
-    },
-    /// No connection could be accepted; tried again after [`limits::ACCEPT_RETRY`].
-    AcceptFailed(&'a io::Error),
-}
 
 /// A socket after its handshake.
 #[derive(Debug)]

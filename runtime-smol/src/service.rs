@@ -1,10 +1,10 @@
 //! The way from a connection to the switchboard and back.
 
 use crate::log;
-use crate::server::{self, Notice};
+use crate::server;
 use crate::switch::{Answer, Message};
-use callwarden_core::http::{Request, Response};
-use callwarden_core::log::{Event, Level, LogLine};
+use callwarden_core::http::Request;
+use callwarden_core::http::notice::{Notice, stopped};
 use smol::channel::{Sender, bounded};
 use smol::net::TcpStream;
 
@@ -40,24 +40,11 @@ impl server::Service for Service {
     }
 
     fn notice(&self, notice: Notice<'_>) {
-        let line = |level, reason: &str| LogLine::new(level, Event::BadRequest).reason(reason);
-        log::print(&match notice {
-            // Ordinary on the internet: every scanner causes some.
-            Notice::Refused { peer, refusal } => line(Level::Info, "refused").cause(refusal).detail(peer),
-            Notice::Panicked { peer } => line(Level::Error, "service_panicked").detail(peer),
-            Notice::Unwritable { peer, error } => line(Level::Error, "answer_unwritable").cause(error).detail(peer),
-            Notice::Full { peer } => line(Level::Error, "too_many_connections").detail(peer),
-            Notice::AcceptFailed(error) => line(Level::Error, "accept_failed").cause(error),
-        });
+        log::print(&notice.line());
     }
 }
 
 /// Hands the connection through: its task wakes for every frame.
 fn unpaced(stream: TcpStream) -> TcpStream {
     stream
-}
-
-/// There is no switchboard any more: the process is ending.
-fn stopped() -> Response {
-    Response::text(503, "This process is stopping. Try again in a second.\n").with("retry-after", "1")
 }

@@ -14,6 +14,7 @@ use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::{Request, Response};
 use callwarden_core::id::{DiskId, FetchId, RequestId, StoreId, StreamId};
+use callwarden_core::lifecycle::Finish;
 use callwarden_core::limits;
 use callwarden_core::prompts::RenderReport;
 use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
@@ -84,15 +85,6 @@ pub enum Answer {
     Response(Response),
     /// 101, and then this stream on its socket.
     Upgrade(Session),
-}
-
-/// Why the switchboard's part is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// It was asked to stop, and every call is looked after.
-    Drained,
-    /// It panicked, saying this. Nobody watches the calls any more: the process must end.
-    Panicked(String),
 }
 
 /// Everything the switchboard's effects need.

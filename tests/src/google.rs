@@ -3,9 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use callwarden::server::{Answer, Connections, Notice, ServerLimits, Service, Stopper, serve, stop};
+use callwarden::server::{Answer, Connections, ServerLimits, Service, Stopper, serve, stop};
 use callwarden::spawner::Spawner;
 use callwarden_core::form::Form;
+use callwarden_core::http::notice::Notice;
 use callwarden_core::http::{Method, Request, Response};
 use ring::rsa::KeyPair;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};

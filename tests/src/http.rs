@@ -1,16 +1,11 @@
-//! A server with a small service of its own on loopback, and a client that sends raw bytes and reads answers strictly.
+//! A client that sends raw bytes and reads answers strictly.
 
-use callwarden::server::{Answer, Connections, Notice, ServerLimits, Service, Stopper, serve, stop};
-use callwarden::spawner::Spawner;
-use callwarden_core::http::{Request, Response};
 use smol::future::FutureExt as _;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use smol::net::{TcpListener, TcpStream};
-use smol::stream::StreamExt as _;
+use smol::net::TcpStream;
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 /// Nothing here takes this long, whatever else the machine does: a wait that reaches it has failed.
@@ -49,116 +44,6 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
     .await;
 }
 
-/// A service with one path per behaviour; any other path answers 200 and tells what was asked.
-#[derive(Clone, Debug, Default)]
-pub struct Probe {
-    notices: Arc<Mutex<Vec<String>>>,
-    release: Arc<Mutex<Option<smol::channel::Receiver<()>>>>,
-}
-
-impl Service for Probe {
-    async fn call(&self, request: Request) -> Answer {
-        match request.path() {
-            "/nope" => Answer::Reply(Response::text(404, "not here\n")),
-            "/boom" => Answer::Reply(Response::text(500, "failed\n")),
-            "/empty" => Answer::Reply(Response::empty(204)),
-            "/big" => Answer::Reply(Response::empty(200).body(vec![b'z'; BIG_BYTES])),
-            "/broken" => Answer::Reply(Response::empty(200).with("x-a", "1\r\nx-b: 2")),
-            "/close" => Answer::Close,
-            "/panic" => panic!("as asked"),
-            "/wait" => {
-                let release = self.release.lock().expect("no holder panics").clone();
-                release.expect("a test that waits holds the other end").recv().await.expect("released");
-                Answer::Reply(Response::text(200, "released\n"))
-            }
-            "/ws-panic" => Answer::Upgrade(Box::new(|_| Box::pin(async { panic!("as asked") }))),
-            "/ws" => Answer::Upgrade(Box::new(|upgraded| {
-                Box::pin(async move {
-                    let mut socket = upgraded.socket(|stream| stream).await;
-                    while let Some(Ok(message)) = socket.next().await {
-                        let Ok(text) = message.into_text() else { break };
-                        let echo: String = text.chars().take(ECHO_CHARS).collect();
-                        if socket.send(echo.into()).await.is_err() {
-                            break;
-                        }
-                    }
-                })
-            })),
-            _ => Answer::Reply(Response::text(
-                200,
-                format!("{:?} {} {}\n", request.method, request.target, String::from_utf8_lossy(&request.body)),
-            )),
-        }
-    }
-
-    fn notice(&self, notice: Notice<'_>) {
-        self.notices.lock().expect("no holder panics").push(format!("{notice:?}"));
-    }
-}
-
-/// How much of a message the socket at `/ws` sends back: a server does not hold long ones for a slow peer.
-pub const ECHO_CHARS: usize = 100;
-
-/// Bytes of the answer at `/big`: more than the buffers of a loopback connection hold.
-pub const BIG_BYTES: usize = 16 * 1024 * 1024;
-
-/// A server on loopback.
-#[derive(Debug)]
-pub struct TestServer {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Its open connections.
-    pub connections: Connections,
-    /// Ends when the server has stopped.
-    pub serving: smol::Task<()>,
-    /// Stops it when dropped.
-    pub stopper: Stopper,
-    /// A value lets one request at `/wait` go on.
-    pub release: smol::channel::Sender<()>,
-    probe: Probe,
-}
-
-impl TestServer {
-    /// Starts one on `executor`.
-    ///
-    /// # Panics
-    /// Without loopback.
-    pub async fn start(executor: &Arc<smol::Executor<'static>>, limits: ServerLimits) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback");
-        let address = listener.local_addr().expect("bound");
-        let (release, released) = smol::channel::unbounded();
-        let probe = Probe { notices: Arc::default(), release: Arc::new(Mutex::new(Some(released))) };
-        let connections = Connections::default();
-        let (stopper, stop) = stop();
-        let serving =
-            executor.spawn(serve(listener, probe.clone(), Spawner::new(executor), limits, connections.clone(), stop));
-        Self { address, connections, serving, stopper, release, probe }
-    }
-
-    /// What the server noticed, as debug text.
-    ///
-    /// # Panics
-    /// Never: no holder of the lock panics.
-    #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        self.probe.notices.lock().expect("no holder panics").clone()
-    }
-
-    /// A new connection.
-    ///
-    /// # Panics
-    /// When the listener is gone.
-    pub async fn connect(&self) -> RawClient {
-        RawClient::connect(self.address).await.expect("the server listens")
-    }
-}
-
-/// Runs a test on an executor of its own.
-pub fn run<F: Future<Output = ()>>(test: impl FnOnce(Arc<smol::Executor<'static>>) -> F) {
-    let executor = Arc::new(smol::Executor::new());
-    smol::block_on(executor.run(test(Arc::clone(&executor))));
-}
-
 /// One answer, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawAnswer {
@@ -189,6 +74,8 @@ impl RawAnswer {
 pub struct RawClient {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Bytes of one read.
+    read_bytes: usize,
     /// For each request whose answer is to come: whether it is HEAD, so that its answer has no body.
     heads: Vec<bool>,
 }
@@ -201,7 +88,7 @@ impl RawClient {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::new(), heads: Vec::new() })
+        Ok(Self { stream, received: Vec::new(), read_bytes: 64 * 1024, heads: Vec::new() })
     }
 
     /// Sends bytes.
@@ -209,12 +96,30 @@ impl RawClient {
     /// # Errors
     /// When the server has closed.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.expect_answer_to(bytes);
+        self.send_part(bytes).await
+    }
+
+    /// Notes requests that are sent in parts.
+    pub fn expect_answer_to(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         for (at, _) in text.match_indices(" HTTP/1.") {
             let line = text[..at].rsplit('\n').next().unwrap_or_default();
             self.heads.push(line.starts_with("HEAD "));
         }
+    }
+
+    /// Sends bytes that are a part of something.
+    ///
+    /// # Errors
+    /// When the server has closed.
+    pub async fn send_part(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// From now on reads a few bytes at a time.
+    pub const fn read_slowly(&mut self) {
+        self.read_bytes = 7;
     }
 
     /// Ends the client's half.
@@ -309,7 +214,7 @@ impl RawClient {
 
     /// A reset counts as the end: what is asked here is whether more comes.
     async fn more(&mut self) -> bool {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; self.read_bytes];
         match soon("bytes of the server", self.stream.read(&mut buffer)).await {
             Ok(bytes) => {
                 self.received.extend_from_slice(&buffer[..bytes]);

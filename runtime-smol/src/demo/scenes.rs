@@ -1,7 +1,6 @@
 //! The five calls of the demo, and what must come of each.
 
-use crate::far_end::sample;
-use callwarden_core::far_end::{EndedBy, HangUp, Heard, Plan, StreamFault};
+use callwarden_core::far_end::{EndedBy, HangUp, Heard, Plan, StreamFault, sample};
 use std::time::Duration;
 
 /// How long the demo's server lets a caller say nothing.

@@ -1,9 +1,10 @@
 //! Who turns the demo's speech into text: the service that the environment names, or a stand-in on loopback.
 
 use super::DemoError;
-use crate::far_end::{OpenAiService, sample};
+use crate::far_end::OpenAiService;
 use callwarden_core::config::Config;
 use callwarden_core::far_end::openai::{Ear, Passage};
+use callwarden_core::far_end::sample;
 use callwarden_core::secret::Secret;
 
 /// With this one, when it is not empty, the demo asks a real service.

@@ -149,7 +149,7 @@ pub(super) fn state(ledger: &Ledger) -> &'static str {
 pub(super) mod tests {
     use super::super::scenes;
     use super::*;
-    use crate::far_end::sample;
+    use callwarden_core::far_end::sample;
     use callwarden_core::far_end::{Recorded, Span};
     use callwarden_core::sid::RecordingSid;
     use callwarden_core::time::{Instant, UnixMillis};

@@ -2,7 +2,6 @@
 
 use super::*;
 use callwarden_core::limits::REST_TIME;
-use callwarden_core::secret::Secret;
 
 fn request() -> FetchRequest {
     FetchRequest {
@@ -21,29 +20,6 @@ fn refused(request: FetchRequest) -> String {
     match smol::block_on(Client::new(ClientSettings::default()).fetch(request)) {
         Err(FetchError::NotSent(cause)) => cause,
         other => panic!("expected a refusal: {other:?}"),
-    }
-}
-
-#[test]
-fn a_header_that_would_split_the_request_is_refused_without_showing_a_secret() {
-    for value in ["a\r\nx-injected: 1", "a\nb", "a\rb", "a\0", "שלום"] {
-        let cause = refused(FetchRequest { headers: vec![("x-name", value.to_owned())], ..request() });
-        assert!(cause.contains("header value"), "{cause}");
-        let authorization = Some(Secret::new(format!("Basic top-secret {value}")));
-        let cause = refused(FetchRequest { authorization, ..request() });
-        assert!(cause.contains("header value") && !cause.contains("top-secret"), "{cause}");
-    }
-}
-
-#[test]
-fn a_header_of_the_client_itself_and_a_name_that_is_no_token_are_refused() {
-    for name in OWN_HEADERS.into_iter().chain(["Host", "Content-Length"]) {
-        let cause = refused(FetchRequest { headers: vec![(name, "1".to_owned())], ..request() });
-        assert!(cause.contains("client writes itself"), "{name}: {cause}");
-    }
-    for name in ["", "a b", "a:", "a\r\nb", "שם"] {
-        let cause = refused(FetchRequest { headers: vec![(name, "1".to_owned())], ..request() });
-        assert!(cause.contains("not a token"), "{name:?}: {cause}");
     }
 }
 

@@ -1,12 +1,11 @@
 //! Where prompts that are texts become audio: drives the core's [`Renderer`] with the HTTP client, the key and the disk.
 
-use super::KEPT;
 use crate::clock::Clock;
 use crate::fetch::Client;
 use crate::google::Signer;
 use callwarden_core::config::Config;
 use callwarden_core::google::ServiceAccount;
-use callwarden_core::prompts::{Prompts, RenderInput, RenderOutput, RenderReport, Renderer};
+use callwarden_core::prompts::{KEPT, Prompts, RenderInput, RenderOutput, RenderReport, Renderer};
 use callwarden_core::time::Instant;
 use smol::{Timer, unblock};
 use std::fs::{self, File};

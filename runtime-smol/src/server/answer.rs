@@ -36,7 +36,7 @@ pub(super) async fn head(response: &Response, keep_alive: bool) -> io::Result<Ve
     }
     let mut bytes = Vec::new();
     Encoder::new(head, http_types::Method::Head).read_to_end(&mut bytes).await?;
-    if has_no_body(response.status) {
+    if response.has_no_body() {
         remove_length(&mut bytes);
     }
     Ok(bytes)
@@ -49,11 +49,6 @@ pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), mut head: Vec<
     head.extend_from_slice(start);
     stream.write_all(&head).await?;
     stream.write_all(rest).await
-}
-
-/// Whether an answer of this status ends with its head.
-pub(super) const fn has_no_body(status: u16) -> bool {
-    matches!(status, 204 | 304)
 }
 
 /// RFC 9110 section 8.6 forbids the length that the encoder gives to a 204, and a 304 would promise an empty resource.

@@ -1,9 +1,10 @@
 //! One connection: request, answer, and so on until one side has enough.
 
-use super::{Answer, Entered, Notice, OnUpgrade, Service, Shared, Upgraded, answer};
+use super::{Answer, Entered, OnUpgrade, Service, Shared, Upgraded, answer};
 use bytes::Bytes;
 use callwarden_core::http::gate::{Gate, Step};
 use callwarden_core::http::head::{Head, Refusal};
+use callwarden_core::http::notice::{Notice, not_a_handshake};
 use callwarden_core::http::websocket::Upgrade;
 use callwarden_core::http::{Method, Request, Response};
 use smol::future::FutureExt as _;
@@ -150,7 +151,7 @@ impl<S: Service> Connection<'_, S> {
         };
         let body = match method {
             Some(Method::Head) => &[],
-            _ if answer::has_no_body(response.status) => &[],
+            _ if response.has_no_body() => &[],
             _ => &response.body[..],
         };
         self.write(head, body).await?;
@@ -194,11 +195,4 @@ fn due(until: &mut Option<Instant>, time: Duration) -> Instant {
 async fn timeout<T>(until: Instant) -> Option<T> {
     smol::Timer::at(until).await;
     None
-}
-
-/// The answer to a plain request for what only a WebSocket can have.
-fn not_a_handshake() -> Response {
-    Response::text(426, "this path is a WebSocket: send a handshake\n")
-        .with("connection", "Upgrade")
-        .with("upgrade", "websocket")
 }

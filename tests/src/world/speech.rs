@@ -15,23 +15,17 @@ use std::time::Duration;
 
 /// The key of the simulated service.
 pub const OPENAI_KEY: &str = "virtual-openai-key";
-/// Bytes before the sound in the sample's file.
-const HEADER: usize = 58;
-const SAMPLE: &[u8] = include_bytes!("../../../runtime-smol/assets/speech_he.wav");
-const WORDS: &str = include_str!("../../../runtime-smol/assets/speech_he.words.tsv");
 
 /// What a caller of the sample says, as mu-law: 12.6 s in five sentences.
 #[must_use]
 pub fn sample() -> Bytes {
-    let data = SAMPLE.windows(4).position(|name| name == b"data").expect("a chunk of sound");
-    assert_eq!(data + 8, HEADER, "the header of the sample");
-    Bytes::from_static(&SAMPLE[HEADER..])
+    callwarden_core::far_end::sample::speech()
 }
 
 /// The sample and its words.
 #[must_use]
 pub fn passage() -> Passage {
-    Passage::from_table(&sample(), WORDS).expect("a table of words")
+    callwarden_core::far_end::sample::passage().expect("a table of words")
 }
 
 /// The five sentences of the sample: where each begins and ends, in milliseconds. The cuts lie in its pauses.

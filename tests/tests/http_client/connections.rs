@@ -1,8 +1,7 @@
 //! Which connection a request goes over, and what failures before its first byte are called.
 
-use super::server::{PATIENCE, SHORT, Server, run};
-use super::{ambiguous, answered, not_sent};
-use callwarden::fetch::{Client, ClientSettings};
+use super::server::{PATIENCE, SHORT, Server, ambiguous, answered, not_sent};
+use super::under_test::{CUT_BEFORE_HEAD, Client, ClientSettings, FOREIGN_THREADS, MUTE_HANDSHAKE, REUSED, run};
 use callwarden_core::fetch::FetchRequest;
 use callwarden_core::http::Method;
 use callwarden_core::secret::Secret;
@@ -73,7 +72,7 @@ fn a_request_that_met_a_close_after_it_was_written_is_not_repeated_and_the_error
             };
             let (result, ()) = zip(near_end, far_end).await;
             let cause = ambiguous(result);
-            assert!(cause.contains("without an answer") && !cause.contains("private"), "{cause}");
+            assert!(cause.contains(CUT_BEFORE_HEAD) && !cause.contains("private"), "{cause}");
             assert!(!server.was_asked_again().await);
         }
     });
@@ -100,7 +99,9 @@ fn requests_at_the_same_time_have_a_connection_each_and_both_are_kept() {
             (one, two)
         };
         zip(near_end, far_end).await;
-        assert!(!server.was_asked_again().await);
+        if REUSED.end() == &1 {
+            assert!(!server.was_asked_again().await);
+        }
     });
 }
 
@@ -143,7 +144,7 @@ fn a_refused_connection_an_unknown_host_and_a_mute_handshake_mean_not_sent() {
         let client = Client::new(ClientSettings { connect_time: SHORT, ..mute.settings() });
         let (result, _tcp) = zip(client.fetch(mute.get()), mute.accept_tcp()).await;
         let cause = not_sent(result);
-        assert!(cause.contains("TLS with https://127.0.0.1") && cause.contains("not done in time"), "{cause}");
+        assert!(cause.contains(MUTE_HANDSHAKE) && cause.contains("not done in time"), "{cause}");
 
         let request = FetchRequest { timeout: SHORT, ..mute.get() };
         let client = mute.client();
@@ -163,7 +164,7 @@ fn no_thread_of_another_runtime_starts() {
             .unwrap()
             .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
             .collect();
-        assert!(!names.is_empty() && !names.iter().any(|name| name.starts_with("async-std")), "{names:?}");
-        assert!(!names.iter().any(|name| name.starts_with("tokio")), "{names:?}");
+        let foreign = |name: &String| FOREIGN_THREADS.iter().any(|start| name.starts_with(start));
+        assert!(!names.is_empty() && !names.iter().any(foreign), "{names:?}");
     });
 }

@@ -1,17 +1,18 @@
 //! The far end of the client under test: a scripted server on loopback.
 
+use super::under_test::{Client, ClientSettings};
 use bytes::Bytes;
-use callwarden::fetch::{Client, ClientSettings};
-use callwarden_core::fetch::FetchRequest;
+use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::Method;
 use core::time::Duration;
 use futures_rustls::TlsAcceptor;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use smol::future::{FutureExt, poll_once};
+use smol::future::{FutureExt, poll_once, zip};
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// Long for a test that only waits when something is broken.
@@ -19,13 +20,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Short for a deadline that a test waits for.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
-/// Runs a test, or fails it when it hangs.
-pub(crate) fn run(test: impl Future<Output = ()>) {
+/// A test that fails when it hangs.
+pub(crate) async fn in_time(test: impl Future<Output = ()>) {
     let hung = async {
         smol::Timer::after(2 * PATIENCE).await;
         panic!("the test hangs");
     };
-    smol::block_on(test.or(hung));
+    test.or(hung).await;
 }
 
 /// The far end: a listener, with TLS 1.3 or plain.
@@ -109,6 +110,36 @@ impl Server {
         }
     }
 
+    /// Answers one request after the other, on whichever connection it comes, and says how many connections there were.
+    pub(crate) async fn answer_in_turn<'a>(&self, answers: impl Iterator<Item = &'a [&'a str]>) -> usize {
+        let answers = RefCell::new(answers.peekable());
+        let (all_sent, connections) = (smol::channel::bounded(1), Cell::new(0));
+        // Dropped first: its tasks borrow the others.
+        let executor = smol::LocalExecutor::new();
+        let accept = async {
+            loop {
+                let mut peer = self.accept().await;
+                connections.set(connections.get() + 1);
+                let (answers, done) = (&answers, &all_sent.0);
+                let serving = executor.spawn(async move {
+                    loop {
+                        peer.request().await;
+                        let pieces = answers.borrow_mut().next().unwrap();
+                        peer.send_slowly(pieces).await;
+                        if answers.borrow_mut().peek().is_none() {
+                            done.send(peer).await.unwrap();
+                            return;
+                        }
+                    }
+                });
+                serving.detach();
+            }
+        };
+        let done = async { all_sent.1.recv().await.map(drop).unwrap() };
+        executor.run(done.or(accept)).await;
+        connections.get()
+    }
+
     /// Whether another connection is waiting.
     pub(crate) async fn was_asked_again(&self) -> bool {
         poll_once(self.listener.accept()).await.is_some()
@@ -160,5 +191,35 @@ impl Peer {
         let mut rest = Vec::new();
         // A reset is a close, too.
         self.0.read_to_end(&mut rest).await.ok();
+    }
+}
+
+/// Fetches `request` while the server answers its first connection with `answer`, whatever it is, and keeps it open.
+pub(crate) async fn answered(
+    server: &Server,
+    request: FetchRequest,
+    answer: &[&str],
+) -> Result<FetchResponse, FetchError> {
+    let client = server.client();
+    let far_end = async {
+        let mut peer = server.accept().await;
+        peer.request().await;
+        peer.send_slowly(answer).await;
+        peer
+    };
+    zip(client.fetch(request), far_end).await.0
+}
+
+pub(crate) fn ambiguous(result: Result<FetchResponse, FetchError>) -> String {
+    match result {
+        Err(FetchError::Ambiguous(cause)) => cause,
+        other => panic!("expected an ambiguous failure: {other:?}"),
+    }
+}
+
+pub(crate) fn not_sent(result: Result<FetchResponse, FetchError>) -> String {
+    match result {
+        Err(FetchError::NotSent(cause)) => cause,
+        other => panic!("expected that nothing was sent: {other:?}"),
     }
 }

@@ -1,7 +1,8 @@
-//! What the smol server does beyond single requests: deadlines, limits, faults of the service, stopping.
+//! What a server does beyond single requests: deadlines, limits, faults of the service, stopping.
 
-use callwarden::server::ServerLimits;
-use callwarden_tests::http::{BIG_BYTES, ECHO_CHARS, PATIENCE, RawClient, TestServer, run, soon, until};
+use super::test_server::{BIG_BYTES, ECHO_CHARS, TestServer};
+use super::under_test::{ServerLimits, run};
+use callwarden_tests::http::{PATIENCE, RawClient, soon, until};
 use std::time::Duration;
 
 const GET: &[u8] = b"GET /1 HTTP/1.1\r\nHost: x.test\r\n\r\n";

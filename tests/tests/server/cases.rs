@@ -1,7 +1,8 @@
-//! Raw requests, good and bad, against the smol server over loopback: each has one documented answer.
+//! Raw requests, good and bad, against a server over loopback: each has one documented answer.
 
-use callwarden::server::ServerLimits;
-use callwarden_tests::http::{RawClient, TestServer, run};
+use super::test_server::TestServer;
+use super::under_test::{ServerLimits, run};
+use callwarden_tests::http::RawClient;
 use serde_json::Value;
 use smol::Timer;
 use smol::future::FutureExt as _;

@@ -1,4 +1,6 @@
-//! The HTTP server over real sockets, met with hostile and odd requests.
+//! The HTTP servers over real sockets, met with hostile and odd requests. Both are held to the same answers.
 
-mod answers;
-mod cases;
+#![expect(clippy::duplicate_mod, reason = "the same tests, once for each server")]
+
+mod on_smol;
+mod on_tokio;

@@ -13,7 +13,7 @@ pub(super) type Sound = Vec<f64>;
 
 /// The caller of the demo: 12.6 s of Hebrew with pauses.
 pub(super) fn caller() -> Sound {
-    let file: &[u8] = include_bytes!("../../../../runtime-smol/assets/speech_he.wav");
+    let file: &[u8] = include_bytes!("../../../assets/speech_he.wav");
     let data = file.windows(4).position(|name| name == b"data").expect("a data chunk") + 8;
     file[data..].iter().map(|byte| f64::from(audio::SAMPLES[usize::from(*byte)])).collect()
 }

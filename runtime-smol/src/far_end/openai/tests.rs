@@ -1,9 +1,9 @@
 //! The simulated API over real sockets.
 
 use super::*;
-use crate::far_end::sample;
 use callwarden_core::audio::SAMPLES;
 use callwarden_core::far_end::openai::Refusal;
+use callwarden_core::far_end::sample;
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::Method;
 use smol::block_on;
