@@ -320,14 +320,14 @@ fn an_entry_leaves_memory_a_minute_after_its_end_or_five_hours_after_the_last_wo
     world.announce(caller);
     world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
     world.run_for(limits::ENDED_KEPT - seconds(1.0));
-    assert_eq!(world.switchboard.gauges().calls, 1, "late webhooks still find it");
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 1, "late webhooks still find it");
     world.run_for(seconds(2.0));
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
 
     let silent = Caller::new(2);
     world.webhook(path::RECORDING_STATUS, silent, &[("RecordingStatus", "in-progress")]);
     world.run_for(limits::SILENT_ENTRY - seconds(1.0));
-    assert_eq!(world.switchboard.gauges().calls, 1);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 1);
     world.run_for(seconds(2.0));
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
 }

@@ -150,12 +150,12 @@ fn play(script: &Script, nuisance: bool) -> World {
             0 => {
                 world.openai.set_fault(service.clone());
                 (world.openai_down, world.database.fault) = (unreachable, database);
-                (world.disk.fails, world.rest_always) = (disk, rest);
+                (world.nodes[0].disk.fails, world.rest_always) = (disk, rest);
             }
             1 => {
                 world.openai.set_fault(None);
                 (world.openai_down, world.database.fault) = (false, DatabaseFault::None);
-                (world.disk.fails, world.rest_always) = (false, RestFault::None);
+                (world.nodes[0].disk.fails, world.rest_always) = (false, RestFault::None);
             }
             _ => world.kill_and_restart(),
         }
@@ -193,7 +193,7 @@ proptest! {
             let marked = transcript.contains("[…]");
             prop_assert!(!marked || reason, "a mark has its reason: {status}\n{script:#?}");
         }
-        prop_assert!(world.disk.files.is_empty(), "{:?}\n{script:#?}", world.disk.files.keys());
+        prop_assert!(world.nodes[0].disk.files.is_empty(), "{:?}\n{script:#?}", world.nodes[0].disk.files.keys());
     }
 }
 
