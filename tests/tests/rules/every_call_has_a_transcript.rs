@@ -5,6 +5,8 @@ use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::far_end::{AfterFailure, HangUp, Plan, RecordingFate, StreamFault};
 use callwarden_core::limits;
 use callwarden_core::path;
+use callwarden_core::sid::AccountSid;
+use callwarden_tests::world::script::Caller;
 use callwarden_tests::world::speech;
 use callwarden_tests::world::{DatabaseFault, RestFault, World};
 use proptest::prelude::*;
@@ -227,4 +229,19 @@ fn the_ordinary_call_of_these_scripts_is_transcribed() {
     let world = play(&script, false);
     assert_eq!(outcome(&world, 0), (speech::text(), "done".to_owned()));
     assert!(AFTERWARDS > limits::BLOCKED_RETRY + limits::LOOK_UP_TIMES[2]);
+}
+
+#[test]
+fn a_recording_whose_announcement_was_lost_is_not_pending_for_ever_where_nothing_is_transcribed() {
+    let mut world = World::down(DatabaseFault::Refuses);
+    let call = world.call(Plan::with_fault(StreamFault::NeverStarts));
+    world.run_for(Duration::from_secs(1));
+    world.kill_and_restart();
+    world.database.fault = DatabaseFault::None;
+    world.hang_up(call);
+    let caller = Caller { call: world.sid(call), account: AccountSid::from_number(1) };
+    let recording = [("RecordingSid", "RE00000000000000000000000000000001"), ("RecordingStatus", "completed")];
+    world.webhook(path::RECORDING_STATUS, caller, &recording);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.transcript_status(call), "failed: OPENAI_API_KEY is not set");
 }
