@@ -59,7 +59,12 @@ impl Switchboard {
         let Some(call) = self.calls.get(key) else { return };
         let answer = self.decide(call, question);
         match answer {
-            Answer::Record | Answer::FallBack(_) => self.give_recording(key, out),
+            Answer::Record => self.give_recording(key, out),
+            Answer::FallBack(reason) => {
+                // Decided only now: the process began to stop while the row was waited for.
+                self.fall_back(key, reason, None, false, out);
+                self.give_recording(key, out);
+            }
             Answer::Connect { greeting } => self.give_stream(key, greeting),
             Answer::Goodbye | Answer::HangUp | Answer::Nothing => self.disarm(key),
         }

@@ -5,7 +5,7 @@ use callwarden_core::http::Method;
 use callwarden_core::log::Event;
 use callwarden_core::store::{CallFact, CallStatus, FallbackReason};
 use callwarden_core::{limits, path};
-use callwarden_tests::world::script::{Caller, get};
+use callwarden_tests::world::script::{Caller, get, signed, text};
 use callwarden_tests::world::{DatabaseFault, RestFault, World, settings};
 use std::time::Duration;
 
@@ -102,4 +102,19 @@ fn a_stream_that_another_process_had_and_twilio_says_has_stopped_stands_in_no_cl
     world.webhook(path::STREAM_STATUS, caller, &of_stream("stream-error"));
     world.run_for(seconds(3.0));
     assert_eq!(world.rest_count(Method::Post), 1);
+}
+
+#[test]
+fn a_call_whose_row_is_written_while_the_process_begins_to_stop_is_recorded_with_a_reason() {
+    let mut world = World::new();
+    world.database.latency = seconds(0.1);
+    let caller = Caller::new(1);
+    let place = world.request(signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")])));
+    world.run_for(seconds(0.05));
+    world.drain();
+    let response = world.answer(place);
+    assert!(text(&response).contains("<Record"), "{response:?}");
+    world.run_for(seconds(1.0));
+    assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamLost));
+    assert_eq!(world.database.how_far(caller.call).as_deref(), Some("no start seen"));
 }
