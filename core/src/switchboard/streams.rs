@@ -271,7 +271,8 @@ impl Switchboard {
         if let Some(link) = &mut call.link {
             link.heard = false;
         }
-        if !call.closed_by_us {
+        // One that comes after another stream was asked for says nothing about what happened since.
+        if !call.closed_by_us && call.reconnected.is_none() {
             call.stopped = true;
             self.sign_of_update(key, out);
             self.stopped_agrees(key, out);

@@ -181,6 +181,19 @@ fn a_stop_that_was_seen_agrees_at_once_with_no_such_call() {
 }
 
 #[test]
+fn a_stop_that_twilio_tells_of_after_another_stream_was_asked_for_agrees_with_nothing() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, RestFault::Refused(400, 21220), ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.webhook(path::STREAM_ENDED, caller, &[]);
+    let stopped = [("StreamEvent", "stream-stopped"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &stopped);
+    world.run_for(limits::BRIDGE_TIME_RECONNECT + limits::OVER_AGREEMENT + seconds(1.0));
+    assert_eq!(world.rest_count(Method::Post), 2, "the call is alive, and gets one more try");
+}
+
+#[test]
 fn the_sockets_of_a_call_that_is_over_are_closed() {
     let mut world = World::new();
     let (caller, _, socket) = streaming(&mut world);
