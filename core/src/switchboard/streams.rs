@@ -55,7 +55,7 @@ impl Switchboard {
         }
         let now = self.now.mono;
         let Some(call) = self.calls.get_mut(key) else { return };
-        if call.phase.after(Cause::Start).is_none() || call.finished {
+        if call.phase.after(Cause::Start).is_none() {
             self.refuse(id, &start, "too_late", out);
         } else if call.streams.len() >= limits::STREAMS_SEEN_MAX {
             self.refuse(id, &start, "too_many_streams", out);
@@ -146,7 +146,7 @@ impl Switchboard {
         let Some((key, call)) = self.linked(id, key) else { return };
         let Some(link) = &mut call.link else { return };
         link.heard = true;
-        (call.heard_ever, call.heard_of) = (true, now.mono);
+        (call.heard_ever, call.heard_of, call.claim_refused) = (true, now.mono, None);
         let sid = call.sid;
         let mut fact = self.fact(sid);
         fact.first_media_at = Some(now.unix);

@@ -5,7 +5,7 @@ use callwarden_core::far_end::{AfterFailure, EndedBy, HangUp, Heard, Plan, Strea
 use callwarden_core::http::Method;
 use callwarden_core::log::Event;
 use callwarden_core::sid::StreamSid;
-use callwarden_core::store::{CallStatus, FallbackReason};
+use callwarden_core::store::{CallFact, CallStatus, FallbackReason};
 use callwarden_core::stream::Ended;
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
@@ -191,6 +191,37 @@ fn a_stop_that_twilio_tells_of_after_another_stream_was_asked_for_agrees_with_no
     world.webhook(path::STREAM_STATUS, caller, &stopped);
     world.run_for(limits::BRIDGE_TIME_RECONNECT + limits::OVER_AGREEMENT + seconds(1.0));
     assert_eq!(world.rest_count(Method::Post), 2, "the call is alive, and gets one more try");
+}
+
+#[test]
+fn a_claim_refused_for_a_fallback_that_did_not_come_about_is_waited_for_as_long_as_a_claim_lasts() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, ALIVE, ACCEPTED].into();
+    let (caller, ..) = streaming(&mut world);
+    let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
+    fact.fallback = Some((world.now.unix, FallbackReason::StreamError));
+    world.database.take_call(world.now.mono, fact);
+    let silent = world.now.mono;
+    world.run_for(limits::QUIET_TIME + limits::CLAIM_LEASE);
+    assert_eq!(world.rest_count(Method::Post), 0, "the other process may move the call");
+    world.run_for(limits::BRIDGE_TIME);
+    assert_eq!(world.rest_count(Method::Post), 1, "its socket is still here");
+    assert!(world.rest_at(Method::Get).is_some_and(|at| at > silent + limits::QUIET_TIME));
+}
+
+#[test]
+fn a_refused_claim_is_believed_while_twilio_does_not_say_that_the_call_lives() {
+    for answer in [RestFault::Refused(404, 20404), RestFault::Lost, RestFault::Refused(401, 20003)] {
+        let mut world = World::new();
+        world.rest_always = answer;
+        let (caller, ..) = streaming(&mut world);
+        let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
+        fact.status = Some(CallStatus::Completed);
+        world.database.take_call(world.now.mono, fact);
+        world.run_for(limits::QUIET_TIME + limits::BRIDGE_TIME * 4);
+        assert!(world.rest_count(Method::Get) > 1, "{answer:?}");
+        assert_eq!(world.rest_count(Method::Post), 0, "{answer:?}");
+    }
 }
 
 #[test]
