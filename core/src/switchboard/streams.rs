@@ -55,7 +55,7 @@ impl Switchboard {
         }
         let now = self.now.mono;
         let Some(call) = self.calls.get_mut(key) else { return };
-        if call.phase.after(Cause::Start).is_none() {
+        if call.phase.after(Cause::Start).is_none() || call.finished {
             self.refuse(id, &start, "too_late", out);
         } else if call.streams.len() >= limits::STREAMS_SEEN_MAX {
             self.refuse(id, &start, "too_many_streams", out);
@@ -171,7 +171,7 @@ impl Switchboard {
     fn caller_silent(&mut self, id: StreamId, key: Option<CallKey>, counts: Counts, out: &mut Vec<Output>) {
         let now = self.now;
         let Some((key, call)) = self.linked(id, key) else { return };
-        if call.is_claimed() || call.is_recording() {
+        if call.is_claimed() || call.is_recording() || call.finished {
             return;
         }
         call.finished = true;

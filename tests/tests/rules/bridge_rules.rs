@@ -225,6 +225,19 @@ fn a_refused_claim_is_believed_while_twilio_does_not_say_that_the_call_lives() {
 }
 
 #[test]
+fn a_caller_who_fell_silent_while_a_fallback_was_under_way_is_not_left_waiting() {
+    let mut world = World::with(settings(&[("END_SILENCE", "5s")]));
+    world.rest_next = [RestFault::Lost].into();
+    // Frames come again right after an update was sent that is lost, and with them nothing but silence.
+    let faults = vec![StreamFault::StallAfter(seconds(3.0), Some(seconds(8.1)))];
+    let call = world.call(Plan { faults, frame_interval: Duration::from_millis(100), ..loud(seconds(3.0)) });
+    let ledger = world.run_to_the_end_of(call).clone();
+    assert_eq!(world.lines(call, Event::WatchdogCancelled).len(), 1, "{ledger}");
+    assert!(ledger.total(Heard::Goodbye) > Duration::ZERO, "{ledger}");
+    assert!(ledger.total(Heard::StreamingSilent) < seconds(11.0), "{ledger}");
+}
+
+#[test]
 fn the_sockets_of_a_call_that_is_over_are_closed() {
     let mut world = World::new();
     let (caller, _, socket) = streaming(&mut world);
