@@ -73,7 +73,8 @@ impl Switchboard {
         (call.look_up, call.stopped) = (None, false);
         let prompts = &self.settings.prompts;
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let token = self.keys.issue(call.sid, ordinal, self.now.unix);
+        let connects = matches!(answer, Answer::Connect { .. });
+        let token = if connects { self.keys.issue(call.sid, ordinal, self.now.unix) } else { String::new() };
         let document = match answer {
             Answer::Nothing => Document::Empty,
             Answer::Goodbye => Document::Goodbye(prompts.announcement(Role::Goodbye)),
