@@ -245,3 +245,17 @@ fn a_recording_whose_announcement_was_lost_is_not_pending_for_ever_where_nothing
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.transcript_status(call), "failed: OPENAI_API_KEY is not set");
 }
+
+#[test]
+fn a_recording_that_only_a_look_up_found_is_not_pending_for_ever_where_nothing_is_transcribed() {
+    let mut world = World::down(DatabaseFault::Refuses);
+    let call = world.call(Plan { speaks: seconds(60), ..Plan::default() });
+    world.run_for(seconds(2));
+    world.kill_and_restart();
+    world.database.fault = DatabaseFault::None;
+    world.lost_paths = [path::RECORDING_STATUS, path::HANDLE_RECORDING].into();
+    world.run_to_the_end_of(call);
+    world.run_for(AFTERWARDS);
+    assert!(!world.ledger(call).recordings.is_empty());
+    assert_eq!(world.transcript_status(call), "failed: OPENAI_API_KEY is not set");
+}
