@@ -315,9 +315,12 @@ impl<'a> Play<'a> {
         self.world.check_acknowledged();
     }
 
-    /// Whether the files of a process are lost with it.
+    /// Whether speech may be lost with a process: its disk is, or takes nothing for a while.
     pub(super) fn loses_a_disk(&self) -> bool {
-        self.script.steps.iter().any(|step| matches!(step.what, Happening::Kill { moved: true, .. }))
+        let any = |which: fn(&Happening) -> bool| self.script.steps.iter().any(|step| which(&step.what));
+        let ends = any(|what| matches!(what, Happening::Kill { .. } | Happening::Drain(_)));
+        any(|what| matches!(what, Happening::Kill { moved: true, .. }))
+            || ends && any(|what| matches!(what, Happening::Disk(..)))
     }
 
     fn lose_patience(&mut self) {
