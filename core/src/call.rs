@@ -38,6 +38,8 @@ pub struct Call {
     pub(crate) watch: Option<Watch>,
     /// The one fallback (W5).
     pub(crate) fallback: Option<Fallback>,
+    /// When its claim was first refused since a frame was last heard, if every look-up since then found it alive.
+    pub(crate) claim_refused: Option<Instant>,
     /// The open socket.
     pub(crate) link: Option<Link>,
     /// We closed the socket of the last stream: its end says nothing about an update or about the call (W7).
@@ -163,6 +165,7 @@ impl Call {
             heard_of: now,
             watch: None,
             fallback: None,
+            claim_refused: None,
             link: None,
             closed_by_us: false,
             challenger: None,

@@ -56,6 +56,11 @@ impl Form {
     }
 
     fn decode(&mut self, text: &[u8]) -> String {
+        if !text.iter().any(|byte| matches!(byte, b'+' | b'%'))
+            && let Ok(plain) = core::str::from_utf8(text)
+        {
+            return plain.to_owned();
+        }
         let mut bytes = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some((&first, after)) = rest.split_first() {

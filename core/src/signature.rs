@@ -68,24 +68,25 @@ pub fn verify(tokens: &[Secret], url: &str, payload: Payload<'_>, signature: &st
     if STANDARD.decode_slice(signature, &mut mac) != Ok(MAC_BYTES) {
         return false;
     }
-    let forms = match payload {
-        Payload::Nothing => vec![String::new()],
-        Payload::Form(form) => form_texts(form),
-        Payload::Body(body) if body_matches(url, body) => vec![String::new()],
-        Payload::Body(_) => return false,
-    };
     let urls = url_spellings(url);
-    tokens.iter().any(|token| {
-        let keyed = keyed(token);
-        urls.iter().any(|url| {
-            forms.iter().any(|form| {
+    let signed = |form: &str| {
+        tokens.iter().any(|token| {
+            let keyed = keyed(token);
+            urls.iter().any(|url| {
                 let mut candidate = keyed.clone();
                 candidate.update(url.as_bytes());
                 candidate.update(form.as_bytes());
                 candidate.verify_slice(&mac).is_ok()
             })
         })
-    })
+    };
+    match payload {
+        Payload::Nothing => signed(""),
+        Payload::Form(form) => {
+            signed(&sorted(form.iter())) || signed_before_more(form).is_some_and(|text| signed(&text))
+        }
+        Payload::Body(body) => body_matches(url, body) && signed(""),
+    }
 }
 
 /// Signs a URL and a form's pairs as Twilio does: the far end of [`verify`].
@@ -106,15 +107,18 @@ fn sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut pairs: Vec<_> = pairs.into_iter().collect();
     pairs.sort_unstable();
     pairs.dedup();
-    pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()
+    let mut text = String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len()).sum());
+    for (name, value) in pairs {
+        text.push_str(name);
+        text.push_str(value);
+    }
+    text
 }
 
-fn form_texts(form: &Form) -> Vec<String> {
-    let mut texts = vec![sorted(form.iter())];
-    if ADDED_LATER.iter().any(|name| form.get(name).is_some()) {
-        texts.push(sorted(form.iter().filter(|(name, _)| !ADDED_LATER.contains(name))));
-    }
-    texts
+/// The text of a form without what may have been added after signing, if there is something of that.
+fn signed_before_more(form: &Form) -> Option<String> {
+    let more = ADDED_LATER.iter().any(|name| form.get(name).is_some());
+    more.then(|| sorted(form.iter().filter(|(name, _)| !ADDED_LATER.contains(name))))
 }
 
 fn body_matches(url: &str, body: &[u8]) -> bool {

@@ -269,10 +269,10 @@ impl MediaStream {
                 self.send_mark(out);
             }
             Due::CallerSilent => {
+                let Some(limit) = self.settings.end_silence else { return };
                 // Half of a short END_SILENCE: frames that stopped with the caller's last word say nothing of silence.
-                let fresh =
-                    self.settings.end_silence.map_or(limits::STREAM_FRESH, |limit| limits::STREAM_FRESH.min(limit / 2));
-                if self.silence.is_over(self.watch.is_heard_within(fresh, self.now)) {
+                let flow = self.watch.is_heard_within(limits::STREAM_FRESH.min(limit / 2), self.now);
+                if self.silence.is_over(flow, limit, self.now) {
                     out.push(StreamOutput::Report(StreamReport::CallerSilent(self.counts)));
                 }
             }

@@ -172,7 +172,7 @@ impl Switchboard {
             openai: Service::new(transcription.is_some()),
             speech: match transcription {
                 Some(_) => Queue::new(),
-                None => Queue::shut_for_good("OPENAI_API_KEY is not set"),
+                None => Queue::shut_for_good(speech::NO_KEY),
             },
             transcription,
             speech_in_memory: 0,

@@ -1,14 +1,19 @@
-//! The world in virtual time: one switchboard with its streams, simulated calls at its far end, a network, a database
-//! and Twilio's REST interface between them. One thread, one clock, no socket.
+//! The world in virtual time: processes with their streams, simulated calls at the far end, and a network, a database,
+//! Twilio's REST interface and OpenAI between them. One thread, one clock, no socket.
 //!
 //! The world is stricter than a real one: it steps exactly to the next event or deadline and never a tick later, so a
 //! machine that forgets to say when it wants to be woken is found out. Everything is deterministic: the same script
 //! gives the same log lines in the same order (I10).
 
+mod agenda;
 pub mod alone;
 mod database;
 mod disk;
+mod far;
+mod invariants;
 mod network;
+mod node;
+mod processes;
 pub mod rows;
 pub mod script;
 pub mod speech;
@@ -16,23 +21,28 @@ mod wiring;
 
 pub use database::{DatabaseFault, SimulatedDatabase};
 pub use disk::SimulatedDisk;
-pub use network::RestFault;
+pub use invariants::{Trouble, Troubled, Witness};
+pub use network::{Hook, HookFault, RestFault};
+pub use node::Node;
 
+use agenda::{Agenda, Wake};
 use callwarden_core::config::Config;
 use callwarden_core::disk::{DiskAnswer, DiskError};
 use callwarden_core::far_end::openai::OpenAi;
 use callwarden_core::far_end::{AskId, FarEnd, Ledger, Line, MediaId, Plan, SocketId};
 use callwarden_core::fetch::FetchResponse;
 use callwarden_core::http::{Method, Request, Response};
-use callwarden_core::id::{DiskId, FetchId, RequestId, StoreId, StreamId};
+use callwarden_core::id::{DiskId, FetchId, StoreId, StreamId};
 use callwarden_core::log::{Event, LogLine};
 use callwarden_core::prompts::Prompts;
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::{AccountSid, CallSid, RecordingSid};
 use callwarden_core::store::{StoreAnswer, StoreError};
-use callwarden_core::stream::MediaStream;
-use callwarden_core::switchboard::{Settings, Switchboard};
+use callwarden_core::switchboard::Settings;
 use callwarden_core::time::{Instant, Now, UnixMillis};
+use invariants::Told;
+use network::Chance;
+use node::Process;
 use script::ScriptSocket;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -45,64 +55,51 @@ pub const HOST: &str = "calls.example.com";
 pub const LATENCY: Duration = Duration::from_millis(10);
 /// The wall clock at the monotonic clock's zero.
 const STARTED: UnixMillis = UnixMillis(1_795_000_000_000);
+/// The number of the first call.
+const FIRST_CALL: usize = 0x100;
 /// A run that takes more steps than this is stuck.
 const STEPS_MAX: usize = 2_000_000;
 
 /// Who asked the switchboard for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {
-    Call(usize, AskId),
+    Call(usize, AskId, Told),
     Media(usize, MediaId),
     Socket(usize, SocketId),
     Script(usize),
 }
 
-/// Something on its way.
+/// Something on its way. What names a process is lost with it.
 #[derive(Debug)]
 enum InTransit {
     ToServer(Asker, Box<Request>),
     Answered(usize, AskId, Box<Response>),
-    Unreachable(usize, AskId),
+    Unreachable(Asker),
+    Reset(Asker),
     MediaAnswered(usize, MediaId, Box<Response>),
     SocketOpened(usize, SocketId),
     SocketRefused(usize, SocketId, u16),
-    ToStream(StreamId, String),
-    StreamEnded(StreamId, callwarden_core::stream::Ended),
+    ToStream(Process, StreamId, String),
+    StreamEnded(Process, StreamId, callwarden_core::stream::Ended),
     ToFarEnd(usize, SocketId, String),
     ClosedByServer(usize, SocketId, u16),
-    Stored(StoreId, Result<StoreAnswer, StoreError>),
-    Fetched(FetchId, Result<FetchResponse, callwarden_core::fetch::FetchError>),
-    Update(FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
-    Transcribe(FetchId, Box<callwarden_core::fetch::FetchRequest>),
-    Filed(DiskId, Result<DiskAnswer, DiskError>),
-}
-
-/// Who is at the other end of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
-    Call(usize, SocketId),
-    Script(usize),
-}
-
-struct Socket {
-    machine: MediaStream,
-    peer: Peer,
-    /// Its task hangs: it takes and does nothing.
-    frozen: bool,
+    Stored(Process, StoreId, Result<StoreAnswer, StoreError>),
+    Fetched(Process, FetchId, Result<FetchResponse, callwarden_core::fetch::FetchError>),
+    Update(Process, FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
+    Transcribe(Process, FetchId, Box<callwarden_core::fetch::FetchRequest>),
+    Filed(Process, DiskId, Result<DiskAnswer, DiskError>),
 }
 
 /// A simulated deployment and its calls.
 pub struct World {
     /// The present.
     pub now: Now,
-    /// The machine under test.
-    pub switchboard: Switchboard,
+    /// The processes, each in its place for good.
+    pub nodes: Vec<Node>,
     /// The calls, in order of [`World::call`].
     pub calls: Vec<FarEnd>,
     /// The database.
     pub database: SimulatedDatabase,
-    /// The disk.
-    pub disk: SimulatedDisk,
     /// The transcription service.
     pub openai: OpenAi,
     /// Whether it cannot even be reached.
@@ -117,10 +114,14 @@ pub struct World {
     pub recording_bodies: BTreeMap<RecordingSid, FetchResponse>,
     /// Webhooks of calls to these paths find no connection.
     pub lost_paths: BTreeSet<&'static str>,
+    /// What befalls the next webhooks of each kind.
+    pub hooks: BTreeMap<Hook, VecDeque<HookFault>>,
     /// Every REST request the server made: when, method, URL.
     pub rest_log: Vec<(Instant, Method, String)>,
     /// Every log line.
     pub log: Vec<(Instant, LogLine)>,
+    /// Whether log lines and REST requests are kept.
+    pub keeps_log: bool,
     /// By how many milliseconds the wall clock is off.
     pub wall_clock_off: i64,
     /// Wakes every machine between any two events and repeats every answer to an effect: nothing may change (I2, I4, I8).
@@ -129,15 +130,21 @@ pub struct World {
     pub twice: Option<Duration>,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
-    settings: Settings,
+    /// What befell each call: of use to whoever judges what it went through.
+    pub witness: Witness,
+    chance: Chance,
     ended: BTreeMap<usize, Ledger>,
-    sockets: BTreeMap<StreamId, Socket>,
-    script_streams: BTreeMap<usize, StreamId>,
+    /// The earliest deadline of each far end on the agenda.
+    far_armed: Vec<Option<Instant>>,
+    /// The socket of each call, where one is open.
+    far_sockets: Vec<Option<(SocketId, Process, StreamId)>>,
+    script_streams: BTreeMap<usize, (Process, StreamId)>,
     script_sockets: BTreeMap<usize, ScriptSocket>,
-    of_request: BTreeMap<RequestId, Asker>,
-    transit: BTreeMap<(Instant, u64), InTransit>,
-    serial: u64,
+    agenda: Agenda,
     steps: usize,
+    /// How often in a row a switchboard that was woken did nothing and stayed due.
+    stuck: usize,
+    inputs: u64,
 }
 
 /// The ordinary configuration of a world: an account, a public host, short prompts.
@@ -165,94 +172,69 @@ impl World {
         Self::with(settings(&[]))
     }
 
-    /// A deployment with these settings.
+    /// A deployment of one process with these settings.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        Self::begin(settings, DatabaseFault::None)
+        Self::begin(&settings, 1, DatabaseFault::None)
+    }
+
+    /// A deployment of several processes behind one balancer, which sends each request to any of them.
+    #[must_use]
+    pub fn of_nodes(settings: &Settings, nodes: usize, seed: u64) -> Self {
+        let mut world = Self::begin(settings, nodes, DatabaseFault::None);
+        world.chance = Chance::new(seed);
+        world
     }
 
     /// The ordinary deployment, whose database fails from the start.
     #[must_use]
     pub fn down(fault: DatabaseFault) -> Self {
-        Self::begin(settings(&[]), fault)
+        Self::begin(&settings(&[]), 1, fault)
     }
 
-    fn begin(settings: Settings, fault: DatabaseFault) -> Self {
-        let now = Now { mono: Instant::from_millis(1_000), unix: STARTED };
-        let mut out = Vec::new();
-        let switchboard = Switchboard::new(now, settings.clone(), &mut out);
+    fn begin(settings: &Settings, nodes: usize, fault: DatabaseFault) -> Self {
         let mut world = Self {
-            now,
-            switchboard,
+            now: Now { mono: Instant::from_millis(1_000), unix: STARTED },
+            nodes: Vec::new(),
             calls: Vec::new(),
             database: SimulatedDatabase { fault, ..SimulatedDatabase::default() },
-            disk: SimulatedDisk::default(),
-            openai: speech::service(),
+            openai: speech::service(settings.config.openai_api_key.is_some()),
             openai_down: false,
             stumbles_over: None,
-            settings,
             rest_next: VecDeque::new(),
             rest_always: RestFault::None,
             recording_bodies: BTreeMap::new(),
             lost_paths: BTreeSet::new(),
+            hooks: BTreeMap::new(),
             rest_log: Vec::new(),
             log: Vec::new(),
+            keeps_log: true,
             wall_clock_off: 0,
             nuisance: false,
             twice: None,
             answers: Vec::new(),
+            witness: Witness::default(),
+            chance: Chance::new(0),
             ended: BTreeMap::new(),
-            sockets: BTreeMap::new(),
+            far_armed: Vec::new(),
+            far_sockets: Vec::new(),
             script_streams: BTreeMap::new(),
             script_sockets: BTreeMap::new(),
-            of_request: BTreeMap::new(),
-            transit: BTreeMap::new(),
-            serial: 0,
+            agenda: Agenda::default(),
             steps: 0,
+            stuck: 0,
+            inputs: 0,
         };
-        world.perform(out);
+        for place in 1..=nodes {
+            world.add_node(Settings { node: format!("node-{place}"), ..settings.clone() });
+        }
         world.run_for(Duration::from_millis(100));
         world
     }
 
-    /// Kills the process and starts another one on the same disk and database. Its sockets are lost, and so is the
-    /// answer to whatever it was asked.
-    pub fn kill_and_restart(&mut self) {
-        let old = std::mem::take(&mut self.settings.node);
-        self.disk.orphan(&old);
-        self.settings.node = format!("{old}+");
-        let of_the_old_one = |event: &InTransit| match event {
-            InTransit::Stored(..)
-            | InTransit::Fetched(..)
-            | InTransit::Filed(..)
-            | InTransit::ToStream(..)
-            | InTransit::StreamEnded(..) => true,
-            InTransit::ToServer(..)
-            | InTransit::Answered(..)
-            | InTransit::Unreachable(..)
-            | InTransit::MediaAnswered(..)
-            | InTransit::SocketOpened(..)
-            | InTransit::SocketRefused(..)
-            | InTransit::ToFarEnd(..)
-            | InTransit::ClosedByServer(..)
-            | InTransit::Update(..)
-            | InTransit::Transcribe(..) => false,
-        };
-        self.transit.retain(|_, event| !of_the_old_one(event));
-        self.of_request.clear();
-        for (_, socket) in std::mem::take(&mut self.sockets) {
-            if let Peer::Call(call, id) = socket.peer {
-                self.send(LATENCY, InTransit::ClosedByServer(call, id, 1006));
-            }
-        }
-        let mut out = Vec::new();
-        self.switchboard = Switchboard::new(self.now, self.settings.clone(), &mut out);
-        self.perform(out);
-    }
-
     /// Starts a call and says which it is.
     pub fn call(&mut self, plan: Plan) -> usize {
-        let number = 0x100 + self.calls.len() as u128;
+        let number = (FIRST_CALL + self.calls.len()) as u128;
         let line = Line::to_server(
             &format!("https://{HOST}"),
             AccountSid::from_number(1),
@@ -264,6 +246,9 @@ impl World {
         far.start(self.now, &mut out);
         let index = self.calls.len();
         self.calls.push(far);
+        self.far_armed.push(None);
+        self.far_sockets.push(None);
+        self.witness.add_call();
         self.perform_far(index, out);
         index
     }
@@ -298,18 +283,30 @@ impl World {
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now.mono + limit;
         while !done(self) {
-            assert!(self.next_event().is_some_and(|at| at <= end), "it did not come about within {limit:?}");
-            self.step();
+            let next = self.next_event().filter(|at| *at <= end);
+            self.step(next.unwrap_or_else(|| panic!("it did not come about within {limit:?}")));
         }
     }
 
     /// Runs for so long.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now.mono + time;
-        while self.next_event().is_some_and(|at| at <= end) {
-            self.step();
+        while let Some(at) = self.next_event().filter(|at| *at <= end) {
+            self.step(at);
         }
         self.go_to(end);
+    }
+
+    /// What came in at the machines under test so far: requests, messages of streams, completions.
+    #[must_use]
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Whether every call is over and nothing about any is under way at its far end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ended.len() == self.calls.len()
     }
 
     /// The log lines of a call with this event.
@@ -327,52 +324,58 @@ impl World {
         found.map(|(at, _)| *at)
     }
 
-    fn next_event(&self) -> Option<Instant> {
-        let transit = self.transit.first_key_value().map(|((at, _), _)| *at);
-        let far = self.calls.iter().filter_map(FarEnd::next_timeout);
-        let awake = self.sockets.values().filter(|socket| !socket.frozen);
-        let sockets = awake.filter_map(|socket| socket.machine.next_timeout());
-        transit.into_iter().chain(far).chain(sockets).chain(self.switchboard.next_timeout()).min()
+    fn next_event(&mut self) -> Option<Instant> {
+        let transit = self.agenda.next_arrival();
+        let machine = self.next_wake().map(|(at, _)| at);
+        let switchboards = self.nodes.iter().filter_map(Node::next_timeout);
+        transit.into_iter().chain(machine).chain(switchboards).min()
+    }
+
+    /// The next far end or stream that wants to be woken. Deadlines that moved later are filed anew on the way.
+    fn next_wake(&mut self) -> Option<(Instant, Wake)> {
+        loop {
+            let (at, wake) = self.agenda.next_wake()?;
+            let (wanted, armed) = self.deadline(wake);
+            if armed == Some(at) {
+                if wanted.is_some_and(|wanted| wanted <= at) {
+                    return Some((at, wake));
+                }
+                self.set_armed(wake, wanted);
+                self.agenda.put_off(wanted);
+            } else {
+                self.agenda.put_off(None);
+            }
+        }
     }
 
     /// Goes to the next event or deadline and does what is due then: first what arrives, then what the far ends do,
-    /// then the streams' and the switchboard's deadlines.
-    fn step(&mut self) {
+    /// then the streams' and the switchboards' deadlines.
+    fn step(&mut self, at: Instant) {
         self.steps += 1;
         assert!(self.steps < STEPS_MAX, "the world is stuck: some deadline does not move");
-        let Some(at) = self.next_event() else { return };
         if self.nuisance && at > self.now.mono {
             self.wake_everything(self.now.mono + at.since(self.now.mono) / 2);
         }
         self.go_to(at);
-        let now = self.now;
-        if let Some(entry) = self.transit.first_entry().filter(|entry| entry.key().0 <= now.mono) {
-            let event = entry.remove();
+        if let Some(event) = self.agenda.arrived(self.now.mono) {
             return self.arrive(event);
         }
-        if let Some(index) = self.calls.iter().position(|far| far.next_timeout().is_some_and(|at| at <= now.mono)) {
-            let mut out = Vec::new();
-            self.calls[index].handle_timeout(now, &mut out);
-            return self.perform_far(index, out);
+        match self.next_wake() {
+            Some((at, wake)) if at <= self.now.mono => self.wake(wake),
+            _ => self.wake_switchboard(),
         }
-        let due = |socket: &Socket| !socket.frozen && socket.machine.next_timeout().is_some_and(|at| at <= now.mono);
-        if let Some(id) = self.sockets.iter().find(|(_, socket)| due(socket)).map(|(id, _)| *id) {
-            return self.with_socket(id, |machine, now, out| machine.handle_timeout(now, out));
-        }
-        let mut out = Vec::new();
-        self.switchboard.handle_timeout(now, &mut out);
-        self.perform(out);
     }
 
     /// Wakes every machine though none asked for it, once now and once by clocks that went back.
     fn wake_everything(&mut self, at: Instant) {
         self.go_to(at);
         let (mut out, mut heard, mut far) = (Vec::new(), Vec::new(), Vec::new());
-        for now in [self.now, Now::default()] {
-            self.switchboard.handle_timeout(now, &mut out);
-            for socket in self.sockets.values_mut().filter(|socket| !socket.frozen) {
-                socket.machine.handle_timeout(now.mono, &mut heard);
+        for long_ago in [false, true] {
+            for place in 0..self.nodes.len() {
+                let now = if long_ago { Now::default() } else { self.now_at(place) };
+                self.nodes[place].wake(now, &mut out, &mut heard);
             }
+            let now = if long_ago { Now::default() } else { self.now };
             for call in &mut self.calls {
                 call.handle_timeout(now, &mut far);
             }
@@ -386,9 +389,19 @@ impl World {
         self.now.unix = UnixMillis(STARTED.0 + since_start + self.wall_clock_off);
     }
 
+    /// The present by the clocks of a node.
+    fn now_at(&self, place: usize) -> Now {
+        Now { mono: self.now.mono, unix: UnixMillis(self.now.unix.0 + self.nodes[place].clock_off) }
+    }
+
     fn send(&mut self, delay: Duration, event: InTransit) {
-        self.serial += 1;
-        self.transit.insert((self.now.mono + delay, self.serial), event);
+        self.agenda.send(self.now.mono + delay, event);
+    }
+
+    fn log(&mut self, line: LogLine) {
+        if self.keeps_log {
+            self.log.push((self.now.mono, line));
+        }
     }
 }
 

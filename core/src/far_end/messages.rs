@@ -3,6 +3,7 @@
 use crate::sid::{AccountSid, CallSid, StreamSid};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use core::fmt::Write as _;
 use serde_json::{Map, Value};
 
 /// The first message of a socket.
@@ -18,7 +19,10 @@ pub(super) fn start(account: AccountSid, call: CallSid, stream: StreamSid, param
 }
 
 pub(super) fn media(stream: StreamSid, sequence: u64, chunk: u64, timestamp: u128, audio: &[u8]) -> String {
-    let mut text = format!(
+    let mut text = String::with_capacity(256 + audio.len() / 3 * 4);
+    // A string takes every write.
+    let _written = write!(
+        text,
         r#"{{"event":"media","sequenceNumber":"{sequence}","media":{{"track":"inbound","chunk":"{chunk}","timestamp":"{timestamp}","payload":""#
     );
     BASE64_STANDARD.encode_string(audio, &mut text);

@@ -110,7 +110,8 @@ impl Overrides {
 
 /// `name=value&…`, spaces as `+`, everything but letters, digits and `-_.*` percent-encoded.
 pub(super) fn form(parameters: &Parameters) -> String {
-    let mut text = String::new();
+    let plain: usize = parameters.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let mut text = String::with_capacity(plain * 2);
     for (name, value) in parameters {
         if !text.is_empty() {
             text.push('&');
@@ -123,11 +124,14 @@ pub(super) fn form(parameters: &Parameters) -> String {
 }
 
 fn encode(value: &str, text: &mut String) {
+    let stays = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(byte);
+    if value.as_bytes().iter().all(stays) {
+        return text.push_str(value);
+    }
     for &byte in value.as_bytes() {
         match byte {
             b' ' => text.push('+'),
-            b'-' | b'_' | b'.' | b'*' => text.push(char::from(byte)),
-            byte if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            byte if stays(&byte) => text.push(char::from(byte)),
             byte => {
                 let (high, low) = (byte >> 4, byte & 15);
                 text.push('%');
@@ -171,8 +175,9 @@ fn decode(text: &str) -> Option<String> {
 pub(super) fn signature(token: &str, url: &str, parameters: &Parameters) -> String {
     let mut input = signed_url(url);
     let mut sorted: Vec<_> = parameters.iter().collect();
-    sorted.sort();
+    sorted.sort_unstable();
     sorted.dedup();
+    input.reserve(sorted.iter().map(|(name, value)| name.len() + value.len()).sum());
     for (name, value) in sorted {
         input.push_str(name);
         input.push_str(value);

@@ -109,7 +109,6 @@ pub(super) struct SilenceWatch {
     over: Option<Instant>,
     /// It passed during a pause between frames.
     resting: bool,
-    reported: bool,
 }
 
 impl SilenceWatch {
@@ -124,15 +123,18 @@ impl SilenceWatch {
         self.resting = false;
     }
 
-    /// The silence has lasted too long, if frames `flow`; otherwise it is judged when they do. Whether to report it.
-    pub(super) fn is_over(&mut self, flow: bool) -> bool {
-        self.reported |= flow;
+    /// The silence has lasted too long, if frames `flow`; otherwise it is judged when they do. Whether to report it: once
+    /// for every `limit`, for the first report may have come while a fallback was under way that was then called off.
+    pub(super) fn is_over(&mut self, flow: bool, limit: Duration, now: Instant) -> bool {
+        if flow {
+            self.over = Some(now + limit);
+        }
         self.resting = !flow;
         flow
     }
 
     /// The next deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.over.filter(|_| !self.resting && !self.reported)
+        self.over.filter(|_| !self.resting)
     }
 }

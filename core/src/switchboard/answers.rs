@@ -59,7 +59,12 @@ impl Switchboard {
         let Some(call) = self.calls.get(key) else { return };
         let answer = self.decide(call, question);
         match answer {
-            Answer::Record | Answer::FallBack(_) => self.give_recording(key, out),
+            Answer::Record => self.give_recording(key, out),
+            Answer::FallBack(reason) => {
+                // Decided only now: the process began to stop while the row was waited for.
+                self.fall_back(key, reason, None, false, out);
+                self.give_recording(key, out);
+            }
             Answer::Connect { greeting } => self.give_stream(key, greeting),
             Answer::Goodbye | Answer::HangUp | Answer::Nothing => self.disarm(key),
         }
@@ -68,7 +73,8 @@ impl Switchboard {
         (call.look_up, call.stopped) = (None, false);
         let prompts = &self.settings.prompts;
         let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let token = self.keys.issue(call.sid, ordinal, self.now.unix);
+        let connects = matches!(answer, Answer::Connect { .. });
+        let token = if connects { self.keys.issue(call.sid, ordinal, self.now.unix) } else { String::new() };
         let document = match answer {
             Answer::Nothing => Document::Empty,
             Answer::Goodbye => Document::Goodbye(prompts.announcement(Role::Goodbye)),

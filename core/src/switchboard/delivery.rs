@@ -31,6 +31,11 @@ impl Switchboard {
         let sid = call.sid;
         let Some(fallback) = &mut call.fallback else { return };
         let Step::Claiming { update, .. } = fallback.step else { return };
+        // Whoever else had the caller, or a claim, would have ended this socket since the first refusal, and Twilio says
+        // that the call lives: what stands in the row did not come about.
+        let long_ago = call.claim_refused.is_some_and(|since| since + limits::CLAIM_LEASE < now);
+        let nobody_else = granted == Some(false) && long_ago && call.link.is_some();
+        let granted = granted.filter(|_| !nobody_else);
         if granted.is_none() {
             self.counters.claims_blind += 1;
             log(LogLine::new(Level::Warn, Event::WatchdogBlind).call(sid).reason(fallback.reason), out);
@@ -40,6 +45,7 @@ impl Switchboard {
             fallback.claimed(now);
         } else if granted == Some(false) {
             call.fallback = None;
+            call.claim_refused.get_or_insert(now);
             call.watch = Some(Watch { at: now + limits::BRIDGE_TIME, kind: WatchKind::Bridge });
             self.note(sid, "claim_refused", "another process or an earlier fallback has the call", out);
         } else {
@@ -346,6 +352,8 @@ impl Switchboard {
         self.use_of_twilio(!matches!(outcome, LookUpOutcome::Failed { .. } | LookUpOutcome::Unauthorized));
         let Some(call) = self.calls.get_mut(key).filter(|call| call.look_up == Some(id)) else { return };
         call.look_up = None;
+        // Only a call that lives for sure is moved against a refusal.
+        call.claim_refused.take_if(|_| outcome != LookUpOutcome::Alive);
         let (sid, stopped) = (call.sid, call.stopped);
         self.note(sid, "looked_up", &detail, out);
         match outcome {

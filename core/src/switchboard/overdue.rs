@@ -147,7 +147,7 @@ impl Switchboard {
                         state: found.state,
                         duration_seconds: found.duration_seconds,
                         node,
-                        job: None,
+                        job: self.nobody_will_listen(),
                     };
                     self.note(call.call, "recording_found", found.recording, out);
                     self.database.add(Fact::Recording(fact), out);

@@ -4,7 +4,7 @@
 //! the row goes back to the others. So it does not matter which webhook told of a recording first, how often, or to whom,
 //! and one recording gives one transcript.
 
-use super::speech::{Gate, Later, OwnedClip, WorkKey, WorkKind};
+use super::speech::{self, Gate, Later, OwnedClip, WorkKey, WorkKind};
 use super::{Fetch, Output, Switchboard, log};
 use crate::audio::{Encoding, Format, Kind, NotARecording, Piece, Recording, wav};
 use crate::fetch::{FetchError, FetchRequest, FetchResponse};
@@ -136,6 +136,14 @@ impl Part {
 }
 
 impl Switchboard {
+    /// What a process without a key knows of any recording's transcription. The announcement of the call says the same,
+    /// but may have been lost with another process (T7). One that has a key may try it all the same.
+    pub(super) fn nobody_will_listen(&self) -> Option<Job> {
+        let error = Some(speech::NO_KEY.to_owned());
+        let job = Job { state: JobState::Failed, attempts: 0, error, next_at: Some(self.now.unix) };
+        self.transcription.is_none().then_some(job)
+    }
+
     /// Recordings whose turn it is.
     pub(super) fn took_recordings(&mut self, taken: Vec<TakenRecording>, out: &mut Vec<Output>) {
         for taken in taken {

@@ -32,6 +32,9 @@ use crate::transcription::{self, Clip, Outcome};
 use core::time::Duration;
 use queue::{Job, Kept, Sound, Step};
 
+/// Why nothing is transcribed without one.
+pub(super) const NO_KEY: &str = "OPENAI_API_KEY is not set";
+
 impl Switchboard {
     /// What the transcript of a new call begins as.
     pub(super) const fn transcript_start(&self) -> TranscriptStart {

@@ -146,7 +146,7 @@ impl Switchboard {
         let Some((key, call)) = self.linked(id, key) else { return };
         let Some(link) = &mut call.link else { return };
         link.heard = true;
-        (call.heard_ever, call.heard_of) = (true, now.mono);
+        (call.heard_ever, call.heard_of, call.claim_refused) = (true, now.mono, None);
         let sid = call.sid;
         let mut fact = self.fact(sid);
         fact.first_media_at = Some(now.unix);
@@ -171,7 +171,7 @@ impl Switchboard {
     fn caller_silent(&mut self, id: StreamId, key: Option<CallKey>, counts: Counts, out: &mut Vec<Output>) {
         let now = self.now;
         let Some((key, call)) = self.linked(id, key) else { return };
-        if call.is_claimed() || call.is_recording() {
+        if call.is_claimed() || call.is_recording() || call.finished {
             return;
         }
         call.finished = true;
@@ -271,7 +271,8 @@ impl Switchboard {
         if let Some(link) = &mut call.link {
             link.heard = false;
         }
-        if !call.closed_by_us {
+        // One that comes after another stream was asked for says nothing about what happened since.
+        if !call.closed_by_us && call.reconnected.is_none() {
             call.stopped = true;
             self.sign_of_update(key, out);
             self.stopped_agrees(key, out);

@@ -243,7 +243,8 @@ impl Switchboard {
         if let Some(recording) = recording {
             let node = self.settings.node.clone();
             let at = self.now.unix;
-            let fact = RecordingFact { recording, call: sid, at, state, duration_seconds, node, job: None };
+            let job = self.nobody_will_listen();
+            let fact = RecordingFact { recording, call: sid, at, state, duration_seconds, node, job };
             self.database.add(Fact::Recording(fact), out);
         }
         self.note(sid, "recording", state.as_str(), out);

@@ -6,11 +6,14 @@ use super::rows::Rows;
 use callwarden_core::limits;
 use callwarden_core::sid::CallSid;
 use callwarden_core::store::{
-    CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, StoreAnswer, StoreCommand, StoreError,
+    CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, Source, StoreAnswer, StoreCommand, StoreError,
 };
 use callwarden_core::time::{Instant, Now};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// While a command takes no longer than this, facts hardly wait for their turn.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// What is wrong with the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,12 @@ pub struct SimulatedDatabase {
     pub claims: BTreeMap<CallSid, (String, Instant)>,
     /// How many commands of each kind arrived: opens and others.
     pub commands: usize,
+    /// When a command last failed.
+    pub(super) ill_at: Option<Instant>,
+    /// When a command last took longer than [`QUICK`].
+    pub(super) slow_at: Option<Instant>,
+    /// The places of each call's facts among all.
+    pub(super) by_call: BTreeMap<CallSid, Vec<usize>>,
 }
 
 impl Default for SimulatedDatabase {
@@ -65,25 +74,34 @@ impl Default for SimulatedDatabase {
             claims_asked: 0,
             claims: BTreeMap::new(),
             commands: 0,
+            ill_at: None,
+            slow_at: None,
+            by_call: BTreeMap::new(),
         }
     }
 }
 
 impl SimulatedDatabase {
-    /// The answer to a command and when it comes; `None` never happens, for a client gives up by itself.
+    /// The answer to a command and when it comes: a client gives up by itself.
     pub(super) fn run(
         &mut self,
         now: Now,
-        command: &StoreCommand,
+        command: StoreCommand,
         timeout: Duration,
-    ) -> Option<(Duration, Result<StoreAnswer, StoreError>)> {
+    ) -> (Duration, Result<StoreAnswer, StoreError>) {
         self.commands += 1;
+        if self.fault != DatabaseFault::None || self.latency > timeout {
+            self.ill_at = Some(now.mono);
+        }
+        if self.latency > QUICK {
+            self.slow_at = Some(now.mono);
+        }
         let lost = |cause: &str| Err(StoreError::Unavailable(cause.to_owned()));
-        let has_recording = matches!(command, StoreCommand::Facts(facts)
+        let has_recording = matches!(&command, StoreCommand::Facts(facts)
             if facts.iter().any(|fact| matches!(fact, Fact::Recording(_))));
-        let has_text = matches!(command, StoreCommand::Facts(facts)
+        let has_text = matches!(&command, StoreCommand::Facts(facts)
             if facts.iter().any(|fact| matches!(fact, Fact::Segment(fact) if !fact.text.is_empty())));
-        Some(match self.fault {
+        match self.fault {
             DatabaseFault::Refuses => (Duration::from_millis(1), lost("connection refused")),
             DatabaseFault::Hangs => (timeout, lost("no answer")),
             DatabaseFault::LosesAnswers => {
@@ -100,19 +118,31 @@ impl SimulatedDatabase {
                 let answer = self.apply(now, command);
                 if self.latency > timeout { (timeout, lost("too slow")) } else { (self.latency, Ok(answer)) }
             }
-        })
+        }
     }
 
-    fn apply(&mut self, now: Now, command: &StoreCommand) -> StoreAnswer {
+    /// Whether no command has failed, or taken long, for so long.
+    #[must_use]
+    pub(super) fn has_been_quick_for(&self, now: Instant, time: Duration) -> bool {
+        self.has_been_well_for(now, time) && self.slow_at.is_none_or(|at| at + time < now)
+    }
+
+    /// Whether no command has failed for so long.
+    #[must_use]
+    pub(super) fn has_been_well_for(&self, now: Instant, time: Duration) -> bool {
+        self.fault == DatabaseFault::None && self.ill_at.is_none_or(|at| at + time < now)
+    }
+
+    fn apply(&mut self, now: Now, command: StoreCommand) -> StoreAnswer {
         match command {
             StoreCommand::Open => {}
             StoreCommand::Facts(facts) => {
                 for fact in facts {
-                    self.rows.take(fact);
+                    self.rows.take(&fact);
                     match fact {
-                        Fact::Call(fact) => self.call_facts.push((now.mono, (**fact).clone())),
-                        Fact::Event(fact) => self.events.push(fact.clone()),
-                        Fact::Recording(fact) => self.recordings.push(fact.clone()),
+                        Fact::Call(fact) => self.take_call(now.mono, *fact),
+                        Fact::Event(fact) => self.events.push(fact),
+                        Fact::Recording(fact) => self.recordings.push(fact),
                         Fact::Segment(_) => {}
                     }
                 }
@@ -127,26 +157,33 @@ impl SimulatedDatabase {
                 let granted = !over && !held && !elsewhere && self.fallback(claim.call).is_none();
                 if granted {
                     let until = now.mono + limits::CLAIM_LEASE;
-                    self.claims.insert(claim.call, (claim.node.clone(), until));
+                    self.claims.insert(claim.call, (claim.node, until));
                 }
                 return StoreAnswer::Claimed(granted);
             }
             StoreCommand::Release { call, .. } => {
-                self.claims.remove(call);
+                self.claims.remove(&call);
             }
             StoreCommand::TakeRecordings { node, limit } => {
-                return StoreAnswer::Recordings(self.rows.take_recordings(now, node, *limit));
+                return StoreAnswer::Recordings(self.rows.take_recordings(now, &node, limit));
             }
             StoreCommand::TakeOverdue => return StoreAnswer::Overdue(self.rows.take_overdue(now)),
-            StoreCommand::FindDone { segments } => return StoreAnswer::Known(self.rows.done(segments)),
-            StoreCommand::Inherit { node } => return StoreAnswer::Segments(self.rows.inherit(node)),
+            StoreCommand::FindDone { segments } => return StoreAnswer::Known(self.rows.done(&segments)),
+            StoreCommand::Inherit { node } => return StoreAnswer::Segments(self.rows.inherit(&node)),
             StoreCommand::FindStale => return StoreAnswer::Segments(self.rows.stale(now)),
         }
         StoreAnswer::Done
     }
 
+    /// Takes what a process says of a call.
+    pub fn take_call(&mut self, at: Instant, fact: CallFact) {
+        self.by_call.entry(fact.call).or_default().push(self.call_facts.len());
+        self.call_facts.push((at, fact));
+    }
+
     fn of(&self, call: CallSid) -> impl Iterator<Item = &CallFact> {
-        self.call_facts.iter().map(|(_, fact)| fact).filter(move |fact| fact.call == call)
+        let places = self.by_call.get(&call).map(Vec::as_slice).unwrap_or_default();
+        places.iter().map(|place| &self.call_facts[*place].1)
     }
 
     /// The status the merged row would have.
@@ -159,6 +196,12 @@ impl SimulatedDatabase {
     #[must_use]
     pub fn fallback(&self, call: CallSid) -> Option<FallbackReason> {
         self.of(call).filter_map(|fact| fact.fallback).min().map(|(_, reason)| reason)
+    }
+
+    /// Whether the merged row says that the first document asked for a recording.
+    #[must_use]
+    pub fn recording_was_asked(&self, call: CallSid) -> bool {
+        self.of(call).any(|fact| fact.source == Some(Source::Recording))
     }
 
     /// How far the merged row says the call got.

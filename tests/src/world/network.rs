@@ -1,9 +1,11 @@
-//! The simulated network: requests as they arrive, and what can become of a REST request.
+//! The simulated network: requests as they arrive, and what can become of a webhook or a REST request.
 
 use bytes::Bytes;
 use callwarden_core::far_end::rest_refusal;
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::{Headers, Method, Request, Response};
+use callwarden_core::path;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -35,6 +37,93 @@ impl RestFault {
     }
 }
 
+/// A kind of webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is named as its path")]
+pub enum Hook {
+    IncomingCall,
+    CallStatus,
+    StreamStatus,
+    StreamEnded,
+    HandleRecording,
+    RecordingStatus,
+}
+
+impl Hook {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::IncomingCall,
+        Self::CallStatus,
+        Self::StreamStatus,
+        Self::StreamEnded,
+        Self::HandleRecording,
+        Self::RecordingStatus,
+    ];
+
+    /// Where it is sent.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::IncomingCall => path::INCOMING_CALL,
+            Self::CallStatus => path::CALL_STATUS,
+            Self::StreamStatus => path::STREAM_STATUS,
+            Self::StreamEnded => path::STREAM_ENDED,
+            Self::HandleRecording => path::HANDLE_RECORDING,
+            Self::RecordingStatus => path::RECORDING_STATUS,
+        }
+    }
+
+    /// Whether its answer says what the call does next.
+    #[must_use]
+    pub const fn asks_for_a_document(self) -> bool {
+        matches!(self, Self::IncomingCall | Self::StreamEnded | Self::HandleRecording)
+    }
+
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| request.path() == hook.path())
+    }
+}
+
+/// What befalls a webhook. Times are in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HookFault {
+    /// It finds no connection; Twilio tries again where it is told to.
+    Lost,
+    /// It arrives so much later.
+    Late(u32),
+    /// It arrives a second time so much later.
+    Twice(u32),
+    /// It arrives, and its answer is lost on the way back.
+    Unanswered,
+}
+
+/// A generator of small numbers (SplitMix64); the same seed gives the same ones. Seed 0 gives none but 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chance(u64);
+
+impl Chance {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        if self.0 == 0 || bound == 0 {
+            return 0;
+        }
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15).max(1);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    /// One way of a request or its answer, which no order ties to another's.
+    pub(super) fn latency(&mut self) -> Duration {
+        LATENCY + Duration::from_millis(self.below(40))
+    }
+}
+
 /// What the server sees of a REST request, and when.
 pub(super) fn rest_result(
     fault: RestFault,
@@ -56,12 +145,12 @@ pub(super) fn rest_result(
 }
 
 /// An outgoing request as the server reads it.
-pub(super) fn arriving(request: &FetchRequest) -> Request {
+pub(super) fn arriving(request: FetchRequest) -> Request {
     let mut arrived = get(&request.url);
     arrived.method = request.method;
-    arrived.body = request.body.clone();
-    for (name, value) in &request.headers {
-        arrived.headers.push(*name, value.as_str());
+    arrived.body = request.body;
+    for (name, value) in request.headers {
+        arrived.headers.push(name, value);
     }
     arrived
 }
@@ -92,10 +181,10 @@ pub(super) fn upgrade(url: &str, headers: Vec<(&'static str, String)>) -> Reques
 }
 
 /// An answer as a client reads it.
-pub(super) fn fetched(response: &Response) -> FetchResponse {
+pub(super) fn fetched(response: Response) -> FetchResponse {
     FetchResponse {
         status: response.status,
         headers: response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect(),
-        body: response.body.clone(),
+        body: response.body,
     }
 }

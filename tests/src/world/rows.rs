@@ -270,6 +270,18 @@ impl Rows {
         self.segments.keys().any(|key| key.call == call) || self.recordings.values().any(|row| row.call == call)
     }
 
+    /// The furthest state of a call's recordings.
+    #[must_use]
+    pub fn recording_state(&self, call: CallSid) -> Option<RecordingState> {
+        self.recordings.values().filter(|row| row.call == call).map(|row| row.state).max()
+    }
+
+    /// Whether this text stands in any row.
+    #[must_use]
+    pub fn has_text(&self, text: &str) -> bool {
+        self.segments.values().any(|segment| segment.text.contains(text))
+    }
+
     /// A recording's job.
     #[must_use]
     pub fn job(&self, recording: RecordingSid) -> Option<&Job> {

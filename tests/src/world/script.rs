@@ -120,6 +120,13 @@ pub fn get(path: &str) -> Request {
     network::get(&format!("https://{HOST}{path}"))
 }
 
+/// A request for a WebSocket.
+#[must_use]
+pub fn upgrade() -> Request {
+    let headers = vec![("user-agent", "Twilio.TmeWs/1.0".to_owned())];
+    network::upgrade(&format!("wss://{HOST}{}", path::MEDIA), headers)
+}
+
 /// The body of an answer as text.
 #[must_use]
 pub fn text(response: &Response) -> &str {
@@ -152,8 +159,7 @@ impl World {
 
     /// Opens a socket; it is open when this returns.
     pub fn open_socket(&mut self) -> usize {
-        let headers = vec![("user-agent", "Twilio.TmeWs/1.0".to_owned())];
-        let response = self.request(network::upgrade(&format!("wss://{HOST}{}", path::MEDIA), headers));
+        let response = self.request(upgrade());
         assert_eq!(self.answer(response).status, 101);
         response
     }
@@ -168,8 +174,8 @@ impl World {
 
     /// Says something on a socket of the script's own.
     pub fn say(&mut self, socket: usize, text: &str) {
-        let stream = self.script_streams[&socket];
-        self.send(LATENCY, InTransit::ToStream(stream, text.to_owned()));
+        let (process, stream) = self.script_streams[&socket];
+        self.send(LATENCY, InTransit::ToStream(process, stream, text.to_owned()));
     }
 
     /// Sends frames for so long.
@@ -189,15 +195,28 @@ impl World {
         &self.script_sockets[&socket]
     }
 
+    /// A socket of the script's own, if it was opened.
+    #[must_use]
+    pub fn opened(&self, socket: usize) -> Option<&ScriptSocket> {
+        self.script_sockets.get(&socket)
+    }
+
+    /// Closes a socket of the script's own then.
+    pub fn end_script_socket_at(&mut self, socket: usize, at: Instant, how: Ended) {
+        let (process, stream) = self.script_streams[&socket];
+        self.send(at.since(self.now.mono), InTransit::StreamEnded(process, stream, how));
+    }
+
     /// Closes a socket of the script's own, or cuts it with a cause.
     pub fn end_script_socket(&mut self, socket: usize, how: Ended) {
-        let stream = self.script_streams[&socket];
-        self.send(LATENCY, InTransit::StreamEnded(stream, how));
+        let (process, stream) = self.script_streams[&socket];
+        self.send(LATENCY, InTransit::StreamEnded(process, stream, how));
     }
 
     /// The task of a socket of the script's own hears and does nothing from now on, until the socket is ended.
     pub fn freeze(&mut self, socket: usize) {
-        if let Some(open) = self.sockets.get_mut(&self.script_streams[&socket]) {
+        let (process, stream) = self.script_streams[&socket];
+        if let Some(open) = self.socket_mut(process, stream) {
             open.frozen = true;
         }
     }
@@ -238,8 +257,14 @@ impl World {
     pub fn settle(&mut self) {
         self.run_for(limits::SILENT_ENTRY + limits::ENDED_KEPT);
         // Files of processes that are gone are looked for once a minute.
-        self.run_until(Duration::from_secs(1), |world| world.switchboard.gauges().file_commands == 0);
-        assert_eq!(self.switchboard.gauges(), Gauges::default(), "everything is forgotten in the end");
+        let gauges = |world: &Self| -> Vec<Gauges> {
+            let running = world.nodes.iter().filter(|node| node.is_running());
+            running.map(|node| node.switchboard.gauges()).collect()
+        };
+        self.run_until(Duration::from_secs(1), |world| gauges(world).iter().all(|gauges| gauges.file_commands == 0));
+        for gauges in gauges(self) {
+            assert_eq!(gauges, Gauges::default(), "I5: everything is forgotten in the end");
+        }
     }
 
     pub(super) fn script_asked(&mut self, place: usize, request: Request) {

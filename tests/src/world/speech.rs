@@ -1,5 +1,6 @@
 //! The simulated transcription service, and the sample that simulated callers speak.
 
+use super::node::Process;
 use super::{InTransit, LATENCY, World};
 use bytes::Bytes;
 use callwarden_core::audio::{SAMPLES, wav};
@@ -123,10 +124,10 @@ pub fn recording_file(file: &[u8]) -> FetchResponse {
     FetchResponse { status: 200, headers, body: Bytes::copy_from_slice(file) }
 }
 
-/// The service, which understands the sample.
+/// The service, which understands the sample; where nothing is transcribed it need not.
 #[must_use]
-pub fn service() -> OpenAi {
-    OpenAi::new(Secret::new(OPENAI_KEY), Ear::new(vec![passage()]))
+pub fn service(transcribes: bool) -> OpenAi {
+    OpenAi::new(Secret::new(OPENAI_KEY), Ear::new(if transcribes { vec![passage()] } else { Vec::new() }))
 }
 
 impl World {
@@ -160,10 +161,10 @@ impl World {
         self.rest_log.iter().filter(|(_, _, url)| url.ends_with(".wav")).count()
     }
 
-    pub(super) fn openai_is_asked(&mut self, id: FetchId, request: &FetchRequest) {
+    pub(super) fn openai_is_asked(&mut self, process: Process, id: FetchId, request: &FetchRequest) {
         if self.openai_down {
             let refused = Err(FetchError::NotSent("connection refused".to_owned()));
-            return self.send(LATENCY, InTransit::Fetched(id, refused));
+            return self.send(LATENCY, InTransit::Fetched(process, id, refused));
         }
         let mut reply = self.openai.answer(self.now, request);
         let digest =
@@ -177,6 +178,6 @@ impl World {
             Delivery::Cut => Err(FetchError::Ambiguous("the connection was closed within the body".to_owned())),
             Delivery::Drip(_) => Err(FetchError::Ambiguous("the peer sent no more of the body".to_owned())),
         };
-        self.send(LATENCY + reply.after, InTransit::Fetched(id, result));
+        self.send(LATENCY + reply.after, InTransit::Fetched(process, id, result));
     }
 }

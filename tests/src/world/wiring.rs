@@ -1,11 +1,13 @@
-//! Who is connected to whom: carries each thing that arrives to its machine, and does what each machine says.
+//! Who is connected to whom: carries each thing that arrives to its machine, and does what each process says.
 
+use super::agenda::Wake;
+use super::node::{Peer, Process, Socket};
 use super::script::ScriptSocket;
-use super::{Asker, InTransit, LATENCY, Peer, RestFault, Socket, World, network};
-use callwarden_core::far_end::{FarInput, FarOutput, SocketId};
-use callwarden_core::fetch::{FetchError, FetchRequest};
+use super::{Asker, InTransit, LATENCY, World, network};
+use callwarden_core::far_end::FarInput;
+use callwarden_core::fetch::FetchError;
 use callwarden_core::http::Response;
-use callwarden_core::id::{FetchId, RequestId, StreamId};
+use callwarden_core::id::{RequestId, StreamId};
 use callwarden_core::limits;
 use callwarden_core::stream::{Ended, MediaStream, StreamCommand, StreamOutput};
 use callwarden_core::switchboard::{Input, Output};
@@ -16,48 +18,48 @@ use std::time::Duration;
 impl World {
     pub(super) fn arrive(&mut self, event: InTransit) {
         match event {
-            InTransit::ToServer(asker, request) => {
-                let id = self.switchboard.admit(&request).expect("room for a request");
-                self.of_request.insert(id, asker);
-                self.input(Input::Request { id, request: *request });
-            }
-            InTransit::Stored(id, result) => {
-                self.input(Input::Stored { id, result: result.clone() });
-                if self.nuisance {
-                    self.input(Input::Stored { id, result });
+            InTransit::ToServer(asker, request) => match self.balanced() {
+                Some(place) => {
+                    let node = &mut self.nodes[place];
+                    let id = node.switchboard.admit(&request).expect("room for a request");
+                    node.of_request.insert(id, asker);
+                    self.input(place, Input::Request { id, request: *request });
                 }
+                None => self.refused(asker, false),
+            },
+            InTransit::Stored(process, id, result) => {
+                self.completed(process, || Input::Stored { id, result: result.clone() });
             }
-            InTransit::Fetched(id, result) => {
-                self.input(Input::Fetched { id, result: result.clone() });
-                if self.nuisance {
-                    self.input(Input::Fetched { id, result });
-                }
+            InTransit::Fetched(process, id, result) => {
+                self.update_answered(process, id, &result);
+                self.completed(process, || Input::Fetched { id, result: result.clone() });
             }
-            InTransit::Transcribe(id, request) => self.openai_is_asked(id, &request),
-            InTransit::Filed(id, result) => {
-                self.input(Input::Disk { id, result: result.clone() });
-                if self.nuisance {
-                    self.input(Input::Disk { id, result });
-                }
+            InTransit::Filed(process, id, result) => {
+                self.completed(process, || Input::Disk { id, result: result.clone() });
             }
-            InTransit::Update(id, request, fault) => self.twilio_is_asked(id, &request, fault),
-            InTransit::ToStream(id, text) => {
-                self.with_socket(id, |machine, now, out| machine.text(now, &text, out));
+            InTransit::Transcribe(process, id, request) => self.openai_is_asked(process, id, &request),
+            InTransit::Update(process, id, request, fault) => self.twilio_is_asked(process, id, &request, fault),
+            InTransit::ToStream(process, id, text) => {
+                self.inputs += 1;
+                self.frame_arrives(process, id, &text);
+                self.with_socket(process, id, |machine, now, out| machine.text(now, &text, out));
             }
-            InTransit::StreamEnded(id, how) => {
-                if let Some(socket) = self.sockets.get_mut(&id) {
+            InTransit::StreamEnded(process, id, how) => {
+                if let Some(socket) = self.socket_mut(process, id) {
                     socket.frozen = false;
                 }
-                self.with_socket(id, |machine, now, out| machine.ended(now, &how, out));
-                self.sockets.remove(&id);
+                self.with_socket(process, id, |machine, now, out| machine.ended(now, &how, out));
+                self.drop_socket(process, id);
             }
             InTransit::Answered(call, id, response) => {
-                let result = Ok(network::fetched(&response));
+                let result = Ok(network::fetched(*response));
                 self.far_input(call, FarInput::Answered { id, result });
             }
-            InTransit::Unreachable(call, id) => {
-                let result = Err(FetchError::NotSent("connection refused".to_owned()));
-                self.far_input(call, FarInput::Answered { id, result });
+            InTransit::Unreachable(asker) => {
+                self.not_answered(asker, FetchError::NotSent("connection refused".to_owned()));
+            }
+            InTransit::Reset(asker) => {
+                self.not_answered(asker, FetchError::Ambiguous("connection reset".to_owned()));
             }
             InTransit::MediaAnswered(call, id, response) => {
                 let length = callwarden_core::audio::duration(&response.body);
@@ -77,91 +79,125 @@ impl World {
         }
     }
 
-    pub(super) fn far_input(&mut self, call: usize, input: FarInput<'_>) {
-        let mut out = Vec::new();
-        self.calls[call].handle(self.now, input, &mut out);
-        self.perform_far(call, out);
+    /// An effect is over; where nuisance is wanted its answer comes twice (I2).
+    fn completed(&mut self, process: Process, answer: impl Fn() -> Input) {
+        let Some(place) = self.place_of(process) else { return };
+        self.input(place, answer());
+        if self.nuisance {
+            self.input(place, answer());
+        }
+    }
+
+    pub(super) fn socket_mut(&mut self, process: Process, id: StreamId) -> Option<&mut Socket> {
+        let place = self.place_of(process)?;
+        self.nodes[place].sockets.get_mut(&id)
     }
 
     pub(super) fn with_socket(
         &mut self,
+        process: Process,
         id: StreamId,
         act: impl FnOnce(&mut MediaStream, Instant, &mut Vec<StreamOutput>),
     ) {
-        let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.frozen) else { return };
+        let now = self.now.mono;
+        let Some(socket) = self.socket_mut(process, id).filter(|socket| !socket.frozen) else { return };
         let mut out = Vec::new();
-        act(&mut socket.machine, self.now.mono, &mut out);
-        let peer = socket.peer;
+        act(&mut socket.machine, now, &mut out);
+        let (peer, unread) = (socket.peer, socket.unread);
         let mut reports = Vec::new();
         for output in out {
             match (output, peer) {
                 (StreamOutput::Report(report), _) => reports.push(report),
-                (StreamOutput::Log(line), _) => self.log.push((self.now.mono, *line)),
+                (StreamOutput::Log(line), _) => self.log(*line),
+                (StreamOutput::Send(_), Peer::Call(..)) if unread => {}
                 (StreamOutput::Send(text), Peer::Call(call, far)) => {
                     self.send(LATENCY, InTransit::ToFarEnd(call, far, text));
                 }
                 (StreamOutput::Send(text), Peer::Script(place)) => {
                     self.script_sockets.entry(place).or_default().said.push(text);
                 }
-                (StreamOutput::Close(code), peer) => self.closed_by_server(id, peer, code.code()),
+                (StreamOutput::Close(code), peer) => self.closed_by_server(process, id, peer, code.code(), unread),
             }
         }
+        self.arm(Wake::Stream(process, id));
         for report in reports {
-            self.input(Input::Stream { id, report });
+            self.input(process.place, Input::Stream { id, report });
         }
     }
 
-    /// A close frame of the server's is on its way; the peer answers it as the protocol asks.
-    fn closed_by_server(&mut self, id: StreamId, peer: Peer, code: u16) {
+    /// A close frame of the server's is on its way; the peer answers it as the protocol asks. One who reads nothing
+    /// sees no more than that the connection is gone, when we have waited long enough for its answer.
+    fn closed_by_server(&mut self, process: Process, id: StreamId, peer: Peer, code: u16, unread: bool) {
+        let (code, wait) = if unread { (1006, limits::CLOSE_TIME) } else { (code, Duration::ZERO) };
         match peer {
-            Peer::Call(call, far) => self.send(LATENCY, InTransit::ClosedByServer(call, far, code)),
+            Peer::Call(call, far) => self.send(wait + LATENCY, InTransit::ClosedByServer(call, far, code)),
             Peer::Script(place) => self.script_sockets.entry(place).or_default().closed = Some(code),
         }
-        self.send(LATENCY * 2, InTransit::StreamEnded(id, Ended::Closed(Some(code))));
+        self.send(wait + LATENCY * 2, InTransit::StreamEnded(process, id, Ended::Closed(Some(code))));
     }
 
-    /// Puts one input to the switchboard, whose outputs are bounded (I5), and does what it says.
-    pub(super) fn input(&mut self, input: Input) {
+    fn drop_socket(&mut self, process: Process, id: StreamId) {
+        let Some(place) = self.place_of(process) else { return };
+        let Some(socket) = self.nodes[place].sockets.remove(&id) else { return };
+        if let Peer::Call(call, _) = socket.peer {
+            self.far_sockets[call].take_if(|(_, of, stream)| (*of, *stream) == (process, id));
+        }
+    }
+
+    /// Puts one input to a switchboard, whose outputs are bounded (I5), and does what it says.
+    pub(super) fn input(&mut self, place: usize, input: Input) {
+        self.inputs += 1;
         let mut out = Vec::new();
-        let name = beginning(&input);
-        self.switchboard.handle(self.now, input, &mut out);
-        assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX, "I5: {} outputs for {name}", out.len());
-        self.perform(out);
+        let now = self.now_at(place);
+        let big = matches!(input, Input::Request { .. });
+        self.nodes[place].switchboard.handle(now, input, &mut out);
+        assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX, "I5: {} outputs (request: {big})", out.len());
+        self.perform(place, out);
     }
 
-    /// Does what the switchboard says.
-    pub(super) fn perform(&mut self, out: Vec<Output>) {
+    /// Does what a switchboard says.
+    pub(super) fn perform(&mut self, place: usize, out: Vec<Output>) {
         assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX * limits::EXPIRIES_PER_TURN_MAX, "I5: {}", out.len());
+        let process = self.process(place);
         for output in out {
             match output {
-                Output::Log(line) => self.log.push((self.now.mono, *line)),
-                Output::Reply { id, response } => self.reply(id, response),
-                Output::Upgrade { id, stream, machine } => self.upgraded(id, stream, *machine),
-                Output::Command { id, command } => self.command(id, command),
+                Output::Log(line) => self.log(*line),
+                Output::Reply { id, response } => self.reply(place, id, response),
+                Output::Upgrade { id, stream, machine } => self.upgraded(place, id, stream, *machine),
+                Output::Command { id, command } => self.command(process, id, command),
                 Output::Store { id, command, timeout } => {
-                    if let Some((delay, result)) = self.database.run(self.now, &command, timeout) {
-                        self.send(delay, InTransit::Stored(id, result));
-                    }
+                    let (delay, result) = self.database.run(self.now, command, timeout);
+                    self.send(delay, InTransit::Stored(process, id, result));
                 }
                 Output::Disk { id, command } => {
-                    let result = self.disk.run(command);
-                    self.send(Duration::from_millis(1), InTransit::Filed(id, result));
+                    let result = self.nodes[place].disk.run(command);
+                    self.send(Duration::from_millis(1), InTransit::Filed(process, id, result));
                 }
                 Output::Fetch { id, request } if request.url.ends_with("/audio/transcriptions") => {
-                    self.send(LATENCY, InTransit::Transcribe(id, Box::new(request)));
+                    self.send(LATENCY, InTransit::Transcribe(process, id, Box::new(request)));
                 }
                 Output::Fetch { id, request } => {
-                    self.rest_log.push((self.now.mono, request.method, request.url.clone()));
                     let fault = self.rest_next.pop_front().unwrap_or(self.rest_always);
-                    self.send(LATENCY, InTransit::Update(id, Box::new(request), fault));
+                    self.rest_sent(process, id, &request, fault);
+                    if self.keeps_log {
+                        self.rest_log.push((self.now.mono, request.method, request.url.clone()));
+                    }
+                    self.send(LATENCY, InTransit::Update(process, id, Box::new(request), fault));
                 }
             }
         }
     }
 
-    pub(super) fn reply(&mut self, id: RequestId, response: Response) {
-        match self.of_request.remove(&id).expect("I1: one answer per request") {
-            Asker::Call(call, ask) => self.send(LATENCY, InTransit::Answered(call, ask, Box::new(response))),
+    pub(super) fn reply(&mut self, place: usize, id: RequestId, response: Response) {
+        let asker = self.nodes[place].of_request.remove(&id).expect("I1: one answer per request");
+        match asker {
+            Asker::Call(call, ask, told) => {
+                self.webhook_answered(place, call, told, &response);
+                if !told.unanswered {
+                    let delay = self.chance.latency();
+                    self.send(delay, InTransit::Answered(call, ask, Box::new(response)));
+                }
+            }
             Asker::Media(call, media) => self.send(LATENCY, InTransit::MediaAnswered(call, media, Box::new(response))),
             Asker::Socket(call, socket) => {
                 self.send(LATENCY, InTransit::SocketRefused(call, socket, response.status));
@@ -170,124 +206,95 @@ impl World {
         }
     }
 
-    fn upgraded(&mut self, id: RequestId, stream: StreamId, machine: MediaStream) {
-        let peer = match self.of_request.remove(&id).expect("I1: one answer per request") {
+    fn upgraded(&mut self, place: usize, id: RequestId, stream: StreamId, machine: MediaStream) {
+        let process = self.process(place);
+        let peer = match self.nodes[place].of_request.remove(&id).expect("I1: one answer per request") {
             Asker::Socket(call, socket) => {
                 self.send(LATENCY, InTransit::SocketOpened(call, socket));
+                self.far_sockets[call] = Some((socket, process, stream));
                 Peer::Call(call, socket)
             }
             Asker::Script(place) => {
                 self.answers[place] = Some(Response::empty(101));
-                self.script_streams.insert(place, stream);
+                self.script_streams.insert(place, (process, stream));
                 self.script_sockets.insert(place, ScriptSocket::default());
                 Peer::Script(place)
             }
             other @ (Asker::Call(..) | Asker::Media(..)) => panic!("{other:?} asked for no socket"),
         };
-        self.sockets.insert(stream, Socket { machine, peer, frozen: false });
+        let socket = Socket { machine, peer, frozen: false, unread: false, armed: None };
+        self.nodes[place].sockets.insert(stream, socket);
+        self.arm(Wake::Stream(process, stream));
     }
 
-    fn command(&mut self, id: StreamId, command: StreamCommand) {
-        self.with_socket(id, |machine, now, out| machine.command(now, command, out));
+    fn command(&mut self, process: Process, id: StreamId, command: StreamCommand) {
+        self.with_socket(process, id, |machine, now, out| machine.command(now, command, out));
     }
 
-    /// Does what a far end says.
-    pub(super) fn perform_far(&mut self, call: usize, out: Vec<FarOutput>) {
-        for output in out {
-            match output {
-                FarOutput::Request { id, request } => {
-                    let request = network::arriving(&request);
-                    if self.lost_paths.contains(request.target.as_str()) {
-                        self.send(LATENCY, InTransit::Unreachable(call, id));
-                        continue;
-                    }
-                    if let Some(later) = self.twice {
-                        self.answers.push(None);
-                        let copy =
-                            InTransit::ToServer(Asker::Script(self.answers.len() - 1), Box::new(request.clone()));
-                        self.send(LATENCY + later, copy);
-                    }
-                    self.send(LATENCY, InTransit::ToServer(Asker::Call(call, id), Box::new(request)));
-                }
-                FarOutput::FetchMedia { id, url } => {
-                    let request = network::get(&url);
-                    self.send(LATENCY, InTransit::ToServer(Asker::Media(call, id), Box::new(request)));
-                }
-                FarOutput::OpenSocket { id, url, headers } => {
-                    let request = network::upgrade(&url, headers);
-                    self.send(LATENCY, InTransit::ToServer(Asker::Socket(call, id), Box::new(request)));
-                }
-                FarOutput::SendText { id, text } => {
-                    if let Some(stream) = self.stream_of(call, id) {
-                        self.send(LATENCY, InTransit::ToStream(stream, text));
-                    }
-                }
-                FarOutput::CloseSocket { id } => {
-                    self.end_socket(call, id, Ended::Closed(Some(1000)));
-                }
-                FarOutput::DropSocket { id } => {
-                    self.end_socket(call, id, Ended::Lost("connection reset".into()));
-                }
-                FarOutput::Ended(ledger) => {
-                    self.ended.insert(call, *ledger);
+    /// When a machine wants to be woken, and for when it stands on the agenda.
+    pub(super) fn deadline(&self, wake: Wake) -> (Option<Instant>, Option<Instant>) {
+        match wake {
+            Wake::Far(call) => (self.calls[call].next_timeout(), self.far_armed[call]),
+            Wake::Stream(process, id) => {
+                let socket = self.place_of(process).and_then(|place| self.nodes[place].sockets.get(&id));
+                let awake = socket.filter(|socket| !socket.frozen);
+                (awake.and_then(|socket| socket.machine.next_timeout()), socket.and_then(|socket| socket.armed))
+            }
+        }
+    }
+
+    pub(super) fn set_armed(&mut self, wake: Wake, at: Option<Instant>) {
+        match wake {
+            Wake::Far(call) => self.far_armed[call] = at,
+            Wake::Stream(process, id) => {
+                if let Some(socket) = self.socket_mut(process, id) {
+                    socket.armed = at;
                 }
             }
         }
     }
 
-    fn end_socket(&mut self, call: usize, socket: SocketId, how: Ended) {
-        if let Some(stream) = self.stream_of(call, socket) {
-            self.send(LATENCY, InTransit::StreamEnded(stream, how));
+    /// Puts a machine on the agenda, unless it stands there already for a time as early.
+    pub(super) fn arm(&mut self, wake: Wake) {
+        let (wanted, armed) = self.deadline(wake);
+        if let Some(at) = wanted.filter(|at| armed.is_none_or(|armed| *at < armed)) {
+            self.set_armed(wake, Some(at));
+            self.agenda.wake_at(at, wake);
         }
     }
 
-    fn stream_of(&self, call: usize, socket: SocketId) -> Option<StreamId> {
-        self.sockets.iter().find(|(_, open)| open.peer == Peer::Call(call, socket)).map(|(id, _)| *id)
-    }
-
-    /// Ends the task of a call's open socket as a panic in it would.
-    pub fn break_socket_of(&mut self, call: usize) {
-        let found = self.sockets.iter().find(|(_, open)| matches!(open.peer, Peer::Call(of, _) if of == call));
-        if let Some(id) = found.map(|(id, _)| *id) {
-            self.send(Duration::ZERO, InTransit::StreamEnded(id, Ended::Lost("panic".into())));
+    /// Wakes the machine that is next on the agenda.
+    pub(super) fn wake(&mut self, wake: Wake) {
+        self.agenda.put_off(None);
+        self.set_armed(wake, None);
+        match wake {
+            Wake::Far(call) => {
+                let mut out = Vec::new();
+                self.calls[call].handle_timeout(self.now, &mut out);
+                self.perform_far(call, out);
+            }
+            Wake::Stream(process, id) => {
+                self.with_socket(process, id, |machine, now, out| machine.handle_timeout(now, out));
+            }
         }
     }
 
-    /// Tells the process to stop.
-    pub fn drain(&mut self) {
-        self.input(Input::Drain);
-    }
-
-    fn twilio_is_asked(&mut self, id: FetchId, request: &FetchRequest, fault: RestFault) {
-        let named = callwarden_core::far_end::rest_call(&request.url);
-        let of_recording = || self.calls.iter().position(|far| far.answers(&request.url));
-        let call = named.map_or_else(of_recording, |(_, sid)| self.calls.iter().position(|far| far.line().call == sid));
+    pub(super) fn wake_switchboard(&mut self) {
+        let now = self.now.mono;
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let Some(place) = self.nodes.iter().position(|node| due(node.next_timeout())) else { return };
         let mut out = Vec::new();
-        let substitute = self.recording_bodies.iter().find(|(sid, _)| request.url.ends_with(&format!("/{sid}.wav")));
-        let answer = match (substitute, call) {
-            (Some((_, body)), _) if fault.is_applied() => Some(body.clone()),
-            (None, Some(call)) if fault.is_applied() => Some(self.calls[call].rest(self.now, request, &mut out)),
-            _ => None,
-        };
-        if let Some(call) = call {
-            self.perform_far(call, out);
-        }
-        let (delay, result) = network::rest_result(fault, answer, request);
-        self.send(delay, InTransit::Fetched(id, result));
+        let at = self.now_at(place);
+        self.nodes[place].switchboard.handle_timeout(at, &mut out);
+        let moved = !due(self.nodes[place].next_timeout()) || !out.is_empty();
+        self.stuck = if moved { 0 } else { self.stuck + 1 };
+        assert!(self.stuck < limits::EXPIRIES_PER_TURN_MAX, "I3: a deadline that is due stays as it is");
+        self.perform(place, out);
     }
 }
 
-/// How an input begins when it is printed: some hold minutes of sound.
-fn beginning(input: &Input) -> String {
-    struct Short(String);
-    impl fmt::Write for Short {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.push_str(text);
-            if self.0.len() < 400 { Ok(()) } else { Err(fmt::Error) }
-        }
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("now", &self.now).field("calls", &self.calls.len()).finish_non_exhaustive()
     }
-    let mut short = Short(String::new());
-    // It ends with an error where it is long enough.
-    let _long = fmt::write(&mut short, format_args!("{input:?}"));
-    short.0
 }

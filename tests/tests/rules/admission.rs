@@ -32,7 +32,7 @@ fn with_method(method: Method, path: &str) -> Request {
 /// Nothing is known of any call, and nothing was done for one.
 #[track_caller]
 fn assert_no_effect(world: &World) {
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
     assert!(world.database.call_facts.is_empty() && world.database.events.is_empty() && world.rest_log.is_empty());
 }
 
@@ -150,11 +150,11 @@ fn in_development_mode_an_unsigned_call_is_real_and_one_without_a_call_is_a_prev
     assert_eq!(readyz(&mut world).1["twilio"], "disabled");
     assert!(is_preview(&world.ask(get(path::INCOMING_CALL))));
     assert!(is_preview(&world.ask(unsigned(path::INCOMING_CALL, &[]))));
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
     let caller = Caller::new(1);
     let response = world.ask(unsigned(path::INCOMING_CALL, &caller.form(&[])));
     assert!(!is_preview(&response));
-    assert_eq!(world.switchboard.gauges().calls, 1);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 1);
     let socket = world.open_stream(caller, caller.stream(1), &token_in(text(&response)));
     assert_eq!(world.socket(socket).closed, None);
 }
@@ -168,7 +168,7 @@ fn a_signed_get_is_a_real_call() {
     let mut request = get(&target);
     request.headers.push("x-twilio-signature", signature);
     assert!(!is_preview(&world.ask(request)));
-    assert_eq!(world.switchboard.gauges().calls, 1);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use callwarden_core::far_end::{AfterFailure, EndedBy, HangUp, Heard, Plan, Strea
 use callwarden_core::http::Method;
 use callwarden_core::log::Event;
 use callwarden_core::sid::StreamSid;
-use callwarden_core::store::{CallStatus, FallbackReason};
+use callwarden_core::store::{CallFact, CallStatus, FallbackReason};
 use callwarden_core::stream::Ended;
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
@@ -181,6 +181,63 @@ fn a_stop_that_was_seen_agrees_at_once_with_no_such_call() {
 }
 
 #[test]
+fn a_stop_that_twilio_tells_of_after_another_stream_was_asked_for_agrees_with_nothing() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, RestFault::Refused(400, 21220), ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.webhook(path::STREAM_ENDED, caller, &[]);
+    let stopped = [("StreamEvent", "stream-stopped"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &stopped);
+    world.run_for(limits::BRIDGE_TIME_RECONNECT + limits::OVER_AGREEMENT + seconds(1.0));
+    assert_eq!(world.rest_count(Method::Post), 2, "the call is alive, and gets one more try");
+}
+
+#[test]
+fn a_claim_refused_for_a_fallback_that_did_not_come_about_is_waited_for_as_long_as_a_claim_lasts() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, ALIVE, ACCEPTED].into();
+    let (caller, ..) = streaming(&mut world);
+    let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
+    fact.fallback = Some((world.now.unix, FallbackReason::StreamError));
+    world.database.take_call(world.now.mono, fact);
+    let silent = world.now.mono;
+    world.run_for(limits::QUIET_TIME + limits::CLAIM_LEASE);
+    assert_eq!(world.rest_count(Method::Post), 0, "the other process may move the call");
+    world.run_for(limits::BRIDGE_TIME);
+    assert_eq!(world.rest_count(Method::Post), 1, "its socket is still here");
+    assert!(world.rest_at(Method::Get).is_some_and(|at| at > silent + limits::QUIET_TIME));
+}
+
+#[test]
+fn a_refused_claim_is_believed_while_twilio_does_not_say_that_the_call_lives() {
+    for answer in [RestFault::Refused(404, 20404), RestFault::Lost, RestFault::Refused(401, 20003)] {
+        let mut world = World::new();
+        world.rest_always = answer;
+        let (caller, ..) = streaming(&mut world);
+        let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
+        fact.status = Some(CallStatus::Completed);
+        world.database.take_call(world.now.mono, fact);
+        world.run_for(limits::QUIET_TIME + limits::BRIDGE_TIME * 4);
+        assert!(world.rest_count(Method::Get) > 1, "{answer:?}");
+        assert_eq!(world.rest_count(Method::Post), 0, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_caller_who_fell_silent_while_a_fallback_was_under_way_is_not_left_waiting() {
+    let mut world = World::with(settings(&[("END_SILENCE", "5s")]));
+    world.rest_next = [RestFault::Lost].into();
+    // Frames come again right after an update was sent that is lost, and with them nothing but silence.
+    let faults = vec![StreamFault::StallAfter(seconds(3.0), Some(seconds(8.1)))];
+    let call = world.call(Plan { faults, frame_interval: Duration::from_millis(100), ..loud(seconds(3.0)) });
+    let ledger = world.run_to_the_end_of(call).clone();
+    assert_eq!(world.lines(call, Event::WatchdogCancelled).len(), 1, "{ledger}");
+    assert!(ledger.total(Heard::Goodbye) > Duration::ZERO, "{ledger}");
+    assert!(ledger.total(Heard::StreamingSilent) < seconds(11.0), "{ledger}");
+}
+
+#[test]
 fn the_sockets_of_a_call_that_is_over_are_closed() {
     let mut world = World::new();
     let (caller, _, socket) = streaming(&mut world);
@@ -320,14 +377,14 @@ fn an_entry_leaves_memory_a_minute_after_its_end_or_five_hours_after_the_last_wo
     world.announce(caller);
     world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
     world.run_for(limits::ENDED_KEPT - seconds(1.0));
-    assert_eq!(world.switchboard.gauges().calls, 1, "late webhooks still find it");
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 1, "late webhooks still find it");
     world.run_for(seconds(2.0));
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
 
     let silent = Caller::new(2);
     world.webhook(path::RECORDING_STATUS, silent, &[("RecordingStatus", "in-progress")]);
     world.run_for(limits::SILENT_ENTRY - seconds(1.0));
-    assert_eq!(world.switchboard.gauges().calls, 1);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 1);
     world.run_for(seconds(2.0));
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
 }

@@ -45,7 +45,7 @@ fn assert_whole(world: &World, caller: Caller) {
     }
     let states: Vec<_> = world.database.recordings.iter().filter(|fact| fact.call == caller.call).collect();
     assert_eq!(states.iter().map(|fact| fact.state).max(), Some(RecordingState::Completed));
-    assert_eq!(world.switchboard.gauges().unwritten_facts, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_end_of_an_outage_is_said_though_new_calls_never_stop_coming() {
             world.run_for(SECOND / 40);
         }
     }
-    assert!(world.switchboard.gauges().unwritten_facts > 0, "rows are always under way");
+    assert!(world.nodes[0].switchboard.gauges().unwritten_facts > 0, "rows are always under way");
     assert_eq!(said(&world), OUTAGE);
 }
 
@@ -115,7 +115,7 @@ fn a_short_outage_is_over_soon_however_long_the_one_before_was() {
         world.run_for(outage);
         world.database.fault = DatabaseFault::None;
         world.run_for(if number == 1 { BACK } else { limits::STORE_RETRY_MIN });
-        assert_eq!(world.switchboard.gauges().unwritten_facts, 0, "outage {number}");
+        assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0, "outage {number}");
     }
 }
 
@@ -129,7 +129,7 @@ fn many_failures_at_once_are_one_and_do_not_delay_the_next_try() {
     world.run_for(SECOND / 10);
     world.database.fault = DatabaseFault::None;
     world.run_for(limits::STORE_RETRY_MIN);
-    assert_eq!(world.switchboard.gauges().unwritten_facts, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0);
     assert_eq!(said(&world), OUTAGE);
 }
 
@@ -180,13 +180,13 @@ fn facts_that_the_database_refuses_are_found_one_by_one_and_the_others_arrive() 
     assert_eq!(refused.len(), 3, "each refused fact is said");
     assert!(refused.iter().all(|line| line.cause.as_deref() == Some("a constraint")));
     assert_eq!(world.ask(get(path::READYZ)).status, 200, "the database works");
-    assert_eq!(world.switchboard.gauges().unwritten_facts, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0);
 }
 
 /// Fills the memory for waiting facts with calls, each leaving one row and one timeline event at least.
 fn fill(world: &mut World) -> u128 {
     let mut number = 0x1000;
-    while world.switchboard.gauges().unwritten_facts < limits::FACTS_WAITING_MAX {
+    while world.nodes[0].switchboard.gauges().unwritten_facts < limits::FACTS_WAITING_MAX {
         number += 1;
         let form = Caller::new(number).form(&[("CallStatus", "in-progress")]);
         for _ in 0..8 {
@@ -201,20 +201,20 @@ fn fill(world: &mut World) -> u128 {
 fn the_memory_for_waiting_facts_is_bounded_and_timeline_events_go_first() {
     let mut world = World::down(DatabaseFault::Refuses);
     fill(&mut world);
-    assert_eq!(world.switchboard.gauges().unwritten_facts, limits::FACTS_WAITING_MAX);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, limits::FACTS_WAITING_MAX);
     assert_eq!(world.ask(get(path::HEALTHZ)).status, 503, "balancers send calls elsewhere");
     let late = Caller::new(1);
     let document = world.webhook(path::INCOMING_CALL, late, &[("CallStatus", "ringing")]);
     assert!(document.contains("<Connect"), "a call that comes all the same is answered");
     world.webhook(path::CALL_STATUS, late, &[("CallStatus", "completed")]);
-    assert_eq!(world.switchboard.gauges().unwritten_facts, limits::FACTS_WAITING_MAX);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, limits::FACTS_WAITING_MAX);
     let full =
         world.logged(Event::DbError).into_iter().filter(|line| line.reason.as_deref() == Some("waiting_facts_full"));
     assert!(full.clone().count() > 0 && full.clone().count() < 8, "counted, not said each time");
     world.database.fault = DatabaseFault::None;
     world.run_for(SECOND * 30);
     assert_eq!(world.database.status(late.call), Some(CallStatus::Completed), "its row displaced timeline events");
-    assert_eq!(world.switchboard.gauges().unwritten_facts, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0);
     assert_eq!(world.ask(get(path::HEALTHZ)).status, 200);
 }
 
@@ -224,11 +224,11 @@ fn facts_leave_in_batches_of_bounded_size_and_number() {
     for number in 0..40 {
         whole_call(&mut world, Caller::new(0x2000 + number));
     }
-    let facts = world.switchboard.gauges().unwritten_facts;
+    let facts = world.nodes[0].switchboard.gauges().unwritten_facts;
     let before = world.database.commands;
     world.database.fault = DatabaseFault::None;
     world.run_for(BACK);
-    assert_eq!(world.switchboard.gauges().unwritten_facts, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0);
     let least = facts.div_ceil(limits::FACTS_PER_COMMAND_MAX);
     let commands = world.database.commands - before;
     assert!((least..=least + limits::FACT_COMMANDS_MAX + 2).contains(&commands), "{commands} commands, {facts} facts");

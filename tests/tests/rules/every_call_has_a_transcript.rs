@@ -5,6 +5,8 @@ use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::far_end::{AfterFailure, HangUp, Plan, RecordingFate, StreamFault};
 use callwarden_core::limits;
 use callwarden_core::path;
+use callwarden_core::sid::AccountSid;
+use callwarden_tests::world::script::Caller;
 use callwarden_tests::world::speech;
 use callwarden_tests::world::{DatabaseFault, RestFault, World};
 use proptest::prelude::*;
@@ -150,12 +152,12 @@ fn play(script: &Script, nuisance: bool) -> World {
             0 => {
                 world.openai.set_fault(service.clone());
                 (world.openai_down, world.database.fault) = (unreachable, database);
-                (world.disk.fails, world.rest_always) = (disk, rest);
+                (world.nodes[0].disk.fails, world.rest_always) = (disk, rest);
             }
             1 => {
                 world.openai.set_fault(None);
                 (world.openai_down, world.database.fault) = (false, DatabaseFault::None);
-                (world.disk.fails, world.rest_always) = (false, RestFault::None);
+                (world.nodes[0].disk.fails, world.rest_always) = (false, RestFault::None);
             }
             _ => world.kill_and_restart(),
         }
@@ -193,7 +195,7 @@ proptest! {
             let marked = transcript.contains("[…]");
             prop_assert!(!marked || reason, "a mark has its reason: {status}\n{script:#?}");
         }
-        prop_assert!(world.disk.files.is_empty(), "{:?}\n{script:#?}", world.disk.files.keys());
+        prop_assert!(world.nodes[0].disk.files.is_empty(), "{:?}\n{script:#?}", world.nodes[0].disk.files.keys());
     }
 }
 
@@ -227,4 +229,33 @@ fn the_ordinary_call_of_these_scripts_is_transcribed() {
     let world = play(&script, false);
     assert_eq!(outcome(&world, 0), (speech::text(), "done".to_owned()));
     assert!(AFTERWARDS > limits::BLOCKED_RETRY + limits::LOOK_UP_TIMES[2]);
+}
+
+#[test]
+fn a_recording_whose_announcement_was_lost_is_not_pending_for_ever_where_nothing_is_transcribed() {
+    let mut world = World::down(DatabaseFault::Refuses);
+    let call = world.call(Plan::with_fault(StreamFault::NeverStarts));
+    world.run_for(Duration::from_secs(1));
+    world.kill_and_restart();
+    world.database.fault = DatabaseFault::None;
+    world.hang_up(call);
+    let caller = Caller { call: world.sid(call), account: AccountSid::from_number(1) };
+    let recording = [("RecordingSid", "RE00000000000000000000000000000001"), ("RecordingStatus", "completed")];
+    world.webhook(path::RECORDING_STATUS, caller, &recording);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.transcript_status(call), "failed: OPENAI_API_KEY is not set");
+}
+
+#[test]
+fn a_recording_that_only_a_look_up_found_is_not_pending_for_ever_where_nothing_is_transcribed() {
+    let mut world = World::down(DatabaseFault::Refuses);
+    let call = world.call(Plan { speaks: seconds(60), ..Plan::default() });
+    world.run_for(seconds(2));
+    world.kill_and_restart();
+    world.database.fault = DatabaseFault::None;
+    world.lost_paths = [path::RECORDING_STATUS, path::HANDLE_RECORDING].into();
+    world.run_to_the_end_of(call);
+    world.run_for(AFTERWARDS);
+    assert!(!world.ledger(call).recordings.is_empty());
+    assert_eq!(world.transcript_status(call), "failed: OPENAI_API_KEY is not set");
 }

@@ -27,7 +27,7 @@ fn run(world: &mut World, plan: Plan) -> usize {
 fn assert_transcribed(world: &World, call: usize, expected: &str) {
     assert_eq!(world.transcript(call), expected);
     assert_eq!(world.transcript_status(call), if expected.is_empty() { "empty" } else { "done" });
-    assert!(world.disk.files.is_empty(), "no file is left of what is stored");
+    assert!(world.nodes[0].disk.files.is_empty(), "no file is left of what is stored");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn of_a_caller_who_says_nothing_nothing_is_kept_or_sent() {
     let call = run(&mut world, Plan { hangs_up: HangUp::Streaming(SECOND * 10), ..Plan::default() });
     assert_transcribed(&world, call, "");
     assert!(world.openai.ledger().requests.is_empty());
-    assert_eq!(world.disk.writes, 0);
+    assert_eq!(world.nodes[0].disk.writes, 0);
 }
 
 /// The sample, so soft that next to nothing can be heard.
@@ -262,7 +262,7 @@ fn without_a_key_nothing_is_listened_to_kept_or_fetched() {
         assert!(world.database.rows.texts(world.sid(call)).is_empty());
     }
     assert!(world.openai.ledger().requests.is_empty());
-    assert_eq!(world.disk.writes, 0);
+    assert_eq!(world.nodes[0].disk.writes, 0);
     assert!(world.rest_log.iter().all(|(_, _, url)| !url.contains("/Recordings")), "{:?}", world.rest_log);
     world.settle();
 }

@@ -51,7 +51,7 @@ fn a_recording_is_transcribed_once_though_both_webhooks_tell_of_it() {
     assert_done_once(&world, call);
     let line = world.lines(call, Event::RecordingTranscribed)[0];
     assert_eq!(line.chars, Some(speech::text().chars().count() as u64));
-    assert_eq!(world.disk.writes, 0, "its sound can be had from Twilio again");
+    assert_eq!(world.nodes[0].disk.writes, 0, "its sound can be had from Twilio again");
     world.settle();
 }
 

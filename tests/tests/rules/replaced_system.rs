@@ -87,7 +87,7 @@ fn frames_after_the_end_of_a_call_bring_nothing_back() {
     world.say(socket, &stop(stream));
     world.say(socket, &frame(stream, 9));
     world.run_for(limits::ENDED_KEPT + SECOND * 10);
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
     let late = world.open_stream(caller, caller.stream(2), &token);
     world.run_for(SECOND * 60);
     assert_eq!(world.socket(late).closed, None, "for this process a new call, which another one may have announced");
@@ -236,7 +236,7 @@ fn calls_of_which_nothing_is_heard_any_more_free_their_places() {
     for number in 1..=500 {
         world.announce(Caller::new(number));
     }
-    assert_eq!(world.switchboard.gauges().calls, 500);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 500);
     world.settle();
 }
 
@@ -307,7 +307,7 @@ fn a_call_of_six_minutes_is_heard_to_its_end_with_a_request_a_sentence_and_leave
     let said = vec![speech::text(); 6].join(" ");
     assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (said, "done"));
     assert_eq!(world.openai.ledger().requests.len(), 6 * 5);
-    assert!(world.disk.files.is_empty());
+    assert!(world.nodes[0].disk.files.is_empty());
     world.settle();
 }
 
@@ -318,7 +318,7 @@ fn a_new_process_on_an_empty_disk_finds_every_transcript_in_the_database() {
     let call = world.call(speech::caller(speech::sample()));
     world.run_to_the_end_of(call);
     world.run_for(SECOND * 2);
-    assert!(world.disk.files.is_empty(), "nothing of it is on the disk any more");
+    assert!(world.nodes[0].disk.files.is_empty(), "nothing of it is on the disk any more");
     world.kill_and_restart();
     world.run_for(SECOND * 10);
     assert_eq!((world.transcript(call), world.transcript_status(call).as_str()), (speech::text(), "done"));

@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[track_caller]
 fn assert_done(world: &World, call: usize) {
     assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
-    assert!(world.disk.files.is_empty(), "no file is left of what is stored");
+    assert!(world.nodes[0].disk.files.is_empty(), "no file is left of what is stored");
 }
 
 #[test]
@@ -25,8 +25,8 @@ fn what_is_at_the_service_is_stored_before_the_process_may_exit() {
     world.run_to_the_end_of(call);
     assert_eq!(world.asked(), 5, "the last one is at the service");
     world.drain();
-    assert!(!world.switchboard.is_drained());
-    world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
+    assert!(!world.nodes[0].switchboard.is_drained());
+    world.run_until(SECOND * 10, |world| world.nodes[0].switchboard.is_drained());
     assert_done(&world, call);
 }
 
@@ -38,7 +38,7 @@ fn what_was_said_until_the_stream_had_to_end_is_stored_and_the_recording_left_to
     let call = world.call(Plan { voice, speaks: SECOND * 100, message, ..Plan::default() });
     world.run_for(SECOND * 3);
     world.drain();
-    world.run_until(SECOND * 30, |world| world.switchboard.is_drained());
+    world.run_until(SECOND * 30, |world| world.nodes[0].switchboard.is_drained());
     let ledger = world.ledger(call);
     let stream = ledger.streams[0].started.expect("a stream");
     let heard = usize::try_from(ledger.updates[0].since(stream).as_millis()).expect("few");
@@ -68,8 +68,8 @@ fn a_stopping_process_does_not_wait_for_a_service_that_is_down_and_leaves_the_sp
         world.run_to_the_end_of(call);
         world.run_for(SECOND);
         world.drain();
-        world.run_until(SECOND * 2, |world| world.switchboard.is_drained());
-        assert_eq!(world.disk.files.len(), 5, "{fault:?}");
+        world.run_until(SECOND * 2, |world| world.nodes[0].switchboard.is_drained());
+        assert_eq!(world.nodes[0].disk.files.len(), 5, "{fault:?}");
         world.openai_down = false;
         world.openai.set_fault(None);
         world.kill_and_restart();
@@ -87,7 +87,7 @@ fn a_recording_that_is_ready_while_the_process_stops_is_left_to_the_next() {
     world.run_until(SECOND * 60, |world| !world.ledger(call).recordings.is_empty());
     world.drain();
     world.run_to_the_end_of(call);
-    world.run_until(SECOND * 2, |world| world.switchboard.is_drained());
+    world.run_until(SECOND * 2, |world| world.nodes[0].switchboard.is_drained());
     assert_eq!((world.asked(), world.transcript_status(call).as_str()), (0, "pending"));
     world.kill_and_restart();
     world.run_for(SECOND * 10);
@@ -103,8 +103,8 @@ fn a_recording_that_is_being_transcribed_is_finished_before_the_process_may_exit
     let call = world.call(recorded_caller());
     world.run_until(SECOND * 60, |world| world.asked() == 1);
     world.drain();
-    assert!(!world.switchboard.is_drained());
-    world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
+    assert!(!world.nodes[0].switchboard.is_drained());
+    world.run_until(SECOND * 10, |world| world.nodes[0].switchboard.is_drained());
     assert_eq!(world.transcript(call), speech::text(), "though the caller is still being thanked");
     world.run_to_the_end_of(call);
     world.run_for(SECOND);
@@ -119,7 +119,7 @@ fn a_recording_whose_transcription_fails_while_the_process_stops_is_left_to_the_
     world.run_until(SECOND * 60, |world| world.asked() == 1);
     world.openai_down = true;
     world.drain();
-    world.run_until(SECOND * 10, |world| world.switchboard.is_drained());
+    world.run_until(SECOND * 10, |world| world.nodes[0].switchboard.is_drained());
     world.kill_and_restart();
     world.openai_down = false;
     world.run_for(SECOND * 20);
@@ -136,15 +136,15 @@ fn texts_that_a_database_which_is_down_did_not_take_are_left_in_files() {
     world.database.fault = DatabaseFault::Refuses;
     world.drain();
     world.run_for(SECOND * 5 + limits::DRAIN_MOVES_TIME);
-    assert!(!world.switchboard.is_drained(), "rows wait that nobody else has");
+    assert!(!world.nodes[0].switchboard.is_drained(), "rows wait that nobody else has");
     assert!(world.asked() > before);
-    let kept: Vec<_> = world.disk.files.keys().collect();
+    let kept: Vec<_> = world.nodes[0].disk.files.keys().collect();
     assert!(!kept.is_empty() && kept.iter().all(|name| name.ends_with(".txt")), "{kept:?}");
     let texts = world.asked();
     world.kill_and_restart();
     world.database.fault = DatabaseFault::None;
     world.run_for(SECOND * 60);
-    assert!(world.disk.files.is_empty());
+    assert!(world.nodes[0].disk.files.is_empty());
     let told: Vec<String> = world.database.rows.texts(world.sid(call));
     assert_eq!(told.join(" "), speech::text());
     assert_eq!(world.asked(), texts, "nothing is asked for again");

@@ -90,7 +90,7 @@ fn more_recordings_than_are_worked_on_at_once_wait_in_the_database() {
     world.rest_always = RestFault::Slow(SECOND * 60);
     world.run_for(SECOND * 50);
     let fetched = |world: &World| world.rest_log.iter().filter(|(_, _, url)| url.ends_with(".wav")).count();
-    assert_eq!((fetched(&world), world.switchboard.gauges().recordings), (most, most));
+    assert_eq!((fetched(&world), world.nodes[0].switchboard.gauges().recordings), (most, most));
     world.run_for(SECOND * 200);
     assert!(calls.iter().all(|call| world.transcript_status(*call) == "done"));
     world.settle();

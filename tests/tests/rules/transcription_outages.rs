@@ -49,7 +49,7 @@ fn said(world: &World) -> Vec<&str> {
 fn assert_done(world: &World, call: usize) {
     assert_eq!(world.transcript(call), speech::text());
     assert_eq!(world.transcript_status(call), "done");
-    assert!(world.disk.files.is_empty(), "no file is left of what is stored");
+    assert!(world.nodes[0].disk.files.is_empty(), "no file is left of what is stored");
     assert!(world.openai.ledger().repeats().is_empty(), "nothing is paid for twice");
 }
 
@@ -133,14 +133,14 @@ fn assert_cut_off(world: &World, call: usize, sentences: &[usize]) {
     let said = sentences.iter().map(|number| speech::sentence_text(*number)).chain(["[…]".to_owned()]);
     assert_eq!(world.transcript(call), said.collect::<Vec<_>>().join(" "));
     assert_eq!(world.transcript_status(call), LOST);
-    assert!(world.disk.files.is_empty(), "{:?}", world.disk.files.keys());
+    assert!(world.nodes[0].disk.files.is_empty(), "{:?}", world.nodes[0].disk.files.keys());
 }
 
 #[test]
 fn a_process_killed_while_it_keeps_an_utterance_loses_only_what_is_being_said() {
     let mut world = World::transcribing();
     let call = world.call(talker());
-    kill_when(&mut world, |world| world.disk.writes == 1);
+    kill_when(&mut world, |world| world.nodes[0].disk.writes == 1);
     assert_cut_off(&world, call, &[0]);
     assert_eq!(world.asked(), 1);
 }
@@ -151,7 +151,7 @@ fn a_process_killed_while_utterances_wait_loses_only_what_is_being_said() {
     go_away(&mut world, Away::Unreachable);
     let call = world.call(talker());
     world.run_for(SECOND * 12);
-    assert_eq!(world.disk.files.len(), 2);
+    assert_eq!(world.nodes[0].disk.files.len(), 2);
     kill_when(&mut world, |_| true);
     assert_cut_off(&world, call, &[0, 1]);
     assert_eq!(world.asked(), 2);
@@ -183,7 +183,7 @@ fn a_process_killed_after_the_database_took_a_text_and_before_it_said_so_asks_fo
 fn a_process_killed_after_a_text_was_stored_asks_for_nothing_again() {
     let mut world = World::transcribing();
     let call = world.call(talker());
-    kill_when(&mut world, |world| !world.transcript(call).is_empty() && world.disk.files.is_empty());
+    kill_when(&mut world, |world| !world.transcript(call).is_empty() && world.nodes[0].disk.files.is_empty());
     assert_cut_off(&world, call, &[0]);
     assert_eq!(world.asked(), 1);
 }
@@ -207,7 +207,7 @@ fn a_text_the_database_does_not_take_is_kept_in_place_of_its_audio() {
         world.database.fault = fault;
         world.run_to_the_end_of(call);
         world.run_for(SECOND * 30);
-        let kept: Vec<_> = world.disk.files.keys().collect();
+        let kept: Vec<_> = world.nodes[0].disk.files.keys().collect();
         assert_eq!(kept.len(), 5, "{fault:?}");
         assert!(kept.iter().all(|name| name.ends_with(".txt")), "{fault:?}: {kept:?}");
         assert_eq!(world.asked(), 5);
@@ -237,7 +237,7 @@ fn texts_that_the_database_did_not_take_are_stored_by_the_next_process_and_not_a
         assert_eq!(world.transcript(call), format!("{} […]", speech::text()));
         world.run_for(limits::LOOK_UP_TIMES[0] + limits::OVERDUE_ROUND);
         assert_eq!(world.transcript_status(call), LOST, "its end was found at Twilio (T8)");
-        assert!(world.disk.files.is_empty());
+        assert!(world.nodes[0].disk.files.is_empty());
     }
 }
 
@@ -250,7 +250,11 @@ fn a_database_that_goes_away_while_it_takes_texts_gets_them_when_it_is_back() {
     world.run_for(SECOND / 10);
     world.database.fault = DatabaseFault::Hangs;
     world.run_for(SECOND * 40);
-    assert!(world.disk.files.keys().all(|name| name.ends_with(".txt")), "{:?}", world.disk.files.keys());
+    assert!(
+        world.nodes[0].disk.files.keys().all(|name| name.ends_with(".txt")),
+        "{:?}",
+        world.nodes[0].disk.files.keys()
+    );
     (world.database.fault, world.database.latency) = (DatabaseFault::None, SECOND / 100);
     world.run_for(SECOND * 60);
     for call in calls {
@@ -268,14 +272,14 @@ fn a_database_that_refuses_a_text_for_good_costs_that_text_and_no_other() {
     world.run_for(SECOND * 10);
     assert_eq!(world.transcript(call), "[…] […] […] […] […]");
     assert_eq!(world.transcript_status(call), "failed: the database refused its text");
-    assert!(world.disk.files.is_empty());
+    assert!(world.nodes[0].disk.files.is_empty());
     world.settle();
 }
 
 #[test]
 fn a_disk_that_fails_is_said_once_and_everything_is_transcribed_all_the_same() {
     let mut world = World::transcribing();
-    world.disk.fails = true;
+    world.nodes[0].disk.fails = true;
     for _ in 0..2 {
         let call = world.call(caller(speech::paced(SECOND)));
         world.run_to_the_end_of(call);
@@ -286,7 +290,7 @@ fn a_disk_that_fails_is_said_once_and_everything_is_transcribed_all_the_same() {
         world.logged(Event::TranscriptionFailed).into_iter().filter(|line| line.level == Level::Error).collect();
     assert_eq!(loud.len(), 1);
     assert_eq!((loud[0].reason.as_deref(), loud[0].cause.as_deref()), (Some("disk"), Some("no space left on device")));
-    world.disk.fails = false;
+    world.nodes[0].disk.fails = false;
     world.run_for(limits::ADOPT_TIME);
     assert_eq!(said(&world), ["disk", "disk_over"]);
     world.settle();
@@ -301,7 +305,7 @@ fn assert_done_with_repeats(world: &World, call: usize) {
 #[test]
 fn an_outage_on_a_full_disk_costs_no_word_while_the_process_lives() {
     let mut world = World::transcribing();
-    world.disk.fails = true;
+    world.nodes[0].disk.fails = true;
     go_away(&mut world, Away::Unreachable);
     let call = world.call(caller(speech::paced(SECOND)));
     world.run_for(HOUR);
@@ -313,12 +317,12 @@ fn an_outage_on_a_full_disk_costs_no_word_while_the_process_lives() {
 #[test]
 fn what_a_full_disk_did_not_keep_is_lost_with_the_process_and_said_so() {
     let mut world = World::transcribing();
-    world.disk.fails = true;
+    world.nodes[0].disk.fails = true;
     go_away(&mut world, Away::Unreachable);
     let call = world.call(caller(speech::paced(SECOND)));
     world.run_to_the_end_of(call);
     world.run_for(SECOND);
-    world.disk.fails = false;
+    world.nodes[0].disk.fails = false;
     world.kill_and_restart();
     come_back(&mut world);
     world.run_for(BACK);
@@ -335,12 +339,12 @@ fn audio_that_cannot_be_read_for_a_while_is_read_later() {
     let call = world.call(caller(speech::paced(SECOND)));
     world.run_to_the_end_of(call);
     world.run_for(SECOND * 10);
-    world.disk.fails = true;
+    world.nodes[0].disk.fails = true;
     come_back(&mut world);
     world.run_for(SECOND * 120);
     let status = world.transcript_status(call);
     assert!(status.starts_with("failed: its file cannot be read: no space left"), "{status}");
-    world.disk.fails = false;
+    world.nodes[0].disk.fails = false;
     world.run_for(limits::BLOCKED_RETRY);
     assert_done(&world, call);
     world.settle();

@@ -25,7 +25,7 @@ fn first_sentence_meets(fault: Fault) -> (World, usize) {
 #[track_caller]
 fn assert_done(world: &World, call: usize) {
     assert_eq!((world.transcript(call), world.transcript_status(call)), (speech::text(), "done".to_owned()));
-    assert!(world.disk.files.is_empty());
+    assert!(world.nodes[0].disk.files.is_empty());
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_clip_that_is_refused_for_good_leaves_a_mark_and_its_cause_and_the_others_ar
         assert_eq!(world.asked(), 5, "it is not asked again");
         let loud = world.lines(call, Event::TranscriptionFailed);
         assert_eq!((loud.len(), loud[0].level, loud[0].reason.as_deref()), (1, Level::Error, Some("given_up")));
-        assert!(world.disk.files.is_empty());
+        assert!(world.nodes[0].disk.files.is_empty());
         world.settle();
     }
 }
@@ -88,7 +88,7 @@ fn what_has_no_words_to_the_service_leaves_none_and_no_mark() {
     world.run_to_the_end_of(call);
     world.run_for(SECOND * 5);
     assert_eq!((world.transcript(call).as_str(), world.transcript_status(call).as_str()), ("", "empty"));
-    assert!(world.disk.files.is_empty());
+    assert!(world.nodes[0].disk.files.is_empty());
 }
 
 #[test]
@@ -232,13 +232,13 @@ fn a_clip_that_never_gets_a_text_has_failed_after_three_days() {
     world.openai_down = true;
     let call = world.call(caller(speech::paced(SECOND)));
     world.run_for(limits::AUDIO_AGE_MAX - HOUR);
-    assert_eq!((world.transcript_status(call).as_str(), world.disk.files.len()), ("pending", 5));
+    assert_eq!((world.transcript_status(call).as_str(), world.nodes[0].disk.files.len()), ("pending", 5));
     world.openai_down = false;
     world.openai.set_fault(Some(Fault::Refuse(Refusal::overloaded())));
     world.run_for(HOUR + limits::STALE_ROUND + SECOND * 60);
     assert_eq!(world.transcript(call), "[…] […] […] […] […]");
     let status = world.transcript_status(call);
     assert!(status.starts_with("failed: kept for too long: the transcription service answered 503"), "{status}");
-    assert!(world.disk.files.is_empty());
+    assert!(world.nodes[0].disk.files.is_empty());
     world.settle();
 }

@@ -227,7 +227,7 @@ fn a_webhook_of_no_call_is_answered_and_watches_nothing() {
             assert_eq!(world.ask(unsigned(webhook, &form)).status, 204, "{call}");
         }
     }
-    assert_eq!(world.switchboard.gauges().calls, 0);
+    assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
     assert!(world.database.call_facts.is_empty() && world.rest_log.is_empty());
     assert_eq!(world.logged(Event::BadWebhook).len(), 6 * 6);
 }

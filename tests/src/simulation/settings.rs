@@ -1,0 +1,56 @@
+//! The settings of a script as the processes read them.
+
+use crate::script;
+use crate::world::{self, speech};
+use callwarden_core::audio::wav;
+use callwarden_core::prompts::{Prompts, Role};
+use callwarden_core::switchboard::Settings;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+thread_local! {
+    /// Settings that were made already: thousands of runs share a few.
+    static KNOWN: RefCell<BTreeMap<String, Settings>> = const { RefCell::new(BTreeMap::new()) };
+}
+/// Settings that are kept.
+const KNOWN_MAX: usize = 4_096;
+
+/// The settings of a process.
+pub(super) fn settings(script: &script::Settings) -> Settings {
+    let name = format!("{script:?}");
+    KNOWN.with_borrow_mut(|known| {
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.entry(name).or_insert_with(|| make(script)).clone()
+    })
+}
+
+fn make(script: &script::Settings) -> Settings {
+    // Twilio's voice says ten characters a second.
+    let greeting = "שלום ולהית".repeat(script.greeting.into());
+    let time = |milliseconds: u32| format!("{milliseconds}ms");
+    let pairs = [
+        ("ENABLE_CALLS_STREAM", script.streaming.to_string()),
+        ("STREAM_START_TIMEOUT", time(script.start_timeout)),
+        ("MEDIA_TIMEOUT", time(script.media_timeout)),
+        ("END_SILENCE", time(script.end_silence)),
+        ("DRAIN_SECONDS", time(script.drain)),
+        ("GREETING_TEXT", greeting),
+        ("OPENAI_API_KEY", if script.transcription { speech::OPENAI_KEY.to_owned() } else { String::new() }),
+    ];
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut settings = world::settings(&pairs);
+    if script.greeting_is_a_file && script.greeting > 0 {
+        let [name, ..] = Role::Greeting.file_names();
+        let seconds = usize::from(script.greeting);
+        settings.prompts = Prompts::new(&settings.config, |asked| {
+            (asked == name).then(|| {
+                let samples = vec![0; seconds * 16_000];
+                [&wav::header(wav::Format::TELEPHONE, samples.len())[..], &samples].concat().into()
+            })
+        })
+        .expect("a file of silence");
+    }
+    settings
+}
