@@ -24,12 +24,14 @@ as_root() {
 }
 
 # What the build and the tests need beside Rust: a C compiler and linker (ring and the bundled SQLite are compiled from
-# source; nothing asks for pkg-config, perl or a system library), certificates for the download of crates, and a
+# source; nothing asks for pkg-config, perl or a system library), a C++ compiler (for libFuzzer, which the fuzz targets
+# are checked with), certificates for the download of crates, and a
 # PostgreSQL server's programs, from which the tests start throwaway servers of their own. Debian keeps those out of
 # PATH, where the tests find them.
 packages() {
   local missing=()
   command -v cc >/dev/null || missing+=(gcc)
+  command -v c++ >/dev/null || missing+=(g++)
   [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
@@ -91,6 +93,12 @@ speech_engine() {
   esac
 }
 
+# Their corpora are replayed by the tests; here is what nothing else would notice to be broken.
+fuzz_targets() {
+  cargo fmt --manifest-path fuzz/Cargo.toml --check &&
+    cargo check --manifest-path fuzz/Cargo.toml --locked --target-dir target
+}
+
 documentation() {
   RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 }
@@ -106,6 +114,7 @@ step 'Debian packages' packages
 step 'formatting' cargo fmt --all --check
 step 'dependencies' dependencies
 step 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
+step 'fuzz targets' fuzz_targets
 step 'documentation' documentation
 step 'speech engine' speech_engine
 step 'tests' cargo test --workspace --locked

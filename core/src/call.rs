@@ -48,11 +48,13 @@ pub struct Call {
     pub(crate) challenger: Option<Challenger>,
     /// Streams that were accepted.
     pub(crate) streams: BTreeSet<StreamSid>,
+    /// How many more started under a process that is gone, beside those.
+    pub(crate) earlier_streams: u32,
     /// How many further streams were asked for since the last one started.
     pub(crate) reconnects: u32,
     /// When the last of them was, repeats apart.
     pub(crate) reconnected: Option<Instant>,
-    /// The newest stream that was accepted.
+    /// The newest stream that was accepted, until a document that follows it was given.
     pub(crate) last_stream: Option<StreamSid>,
     /// Streams Twilio said have stopped; another process may have had them.
     pub(crate) streams_told: BTreeSet<StreamSid>,
@@ -72,6 +74,8 @@ pub struct Call {
     pub(crate) waiting: Vec<Waiting>,
     /// Until when they wait.
     pub(crate) waiting_until: Option<Instant>,
+    /// Whether what its row says is awaited, because Twilio asked what follows a stream.
+    pub(crate) row_awaited: bool,
     /// A look-up under way (W11).
     pub(crate) look_up: Option<FetchId>,
     /// Where it stands in the index of deadlines.
@@ -118,6 +122,8 @@ pub struct Challenger {
     pub(crate) id: StreamId,
     /// Its `start`.
     pub(crate) start: Box<Start>,
+    /// Which of the call's streams it is, from 1, as its token says.
+    pub(crate) ordinal: u32,
     /// An older stream that does not answer by then is displaced.
     pub(crate) until: Instant,
 }
@@ -170,6 +176,7 @@ impl Call {
             closed_by_us: false,
             challenger: None,
             streams: BTreeSet::new(),
+            earlier_streams: 0,
             reconnects: 0,
             reconnected: None,
             last_stream: None,
@@ -182,6 +189,7 @@ impl Call {
             trouble: None,
             waiting: Vec::new(),
             waiting_until: None,
+            row_awaited: false,
             look_up: None,
             indexed: None,
         }
@@ -222,9 +230,21 @@ impl Call {
         })
     }
 
+    /// Counts a stream that was accepted; the ones before it started elsewhere if they are not known here.
+    pub(crate) fn count_stream(&mut self, stream: StreamSid, ordinal: u32) {
+        self.streams.insert(stream);
+        self.earlier_streams += ordinal.saturating_sub(self.streams_started());
+    }
+
+    /// Streams that were accepted, here or by the process before.
+    pub(crate) fn streams_started(&self) -> u32 {
+        u32::try_from(self.streams.len()).unwrap_or(u32::MAX).saturating_add(self.earlier_streams)
+    }
+
     /// Streams that started, here or elsewhere: those accepted, and those Twilio said have ended.
     pub(crate) fn streams_known(&self) -> u32 {
-        u32::try_from(self.streams.union(&self.streams_told).count()).unwrap_or(u32::MAX)
+        let told = self.streams_told.difference(&self.streams).count();
+        self.streams_started().max(u32::try_from(self.streams.len() + told).unwrap_or(u32::MAX))
     }
 
     /// Notes that a stream is over, in Twilio's own words: it stands in no claim's way.
@@ -242,6 +262,14 @@ impl Call {
     /// Whether this process has neither announced the call nor seen a stream of it.
     pub(crate) fn is_unknown(&self) -> bool {
         self.source.is_none() && self.streams.is_empty()
+    }
+
+    /// Whether a fallback that stands in the row cannot have come about: long after the first refusal Twilio still says
+    /// that the call lives, and no recording has called back since. Where a socket of the call is still open, it need not be
+    /// waited for `prompt`, which is heard before a recording begins.
+    pub(crate) fn outlived_refusal(&self, now: Instant, prompt: Duration) -> bool {
+        let prompt = if self.link.is_some() { Duration::ZERO } else { prompt };
+        self.claim_refused.is_some_and(|since| since + limits::CLAIM_LEASE + prompt < now)
     }
 
     /// Whether a fallback was claimed.

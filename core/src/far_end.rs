@@ -31,7 +31,7 @@ mod rest;
 pub mod sample;
 mod sound;
 mod streaming;
-mod twiml;
+pub mod twiml;
 mod verbs;
 mod wire;
 

@@ -431,3 +431,18 @@ pub const RECORDING_READY_TIME: Duration = Duration::from_secs(60 * 60);
 pub const FILES_PER_TURN_MAX: usize = 16;
 /// The wait before more rows of a process that is gone are read: until the first ones are written.
 pub const INHERIT_WAIT: Duration = Duration::from_millis(250);
+/// How long a process's word that it lives is good. Three renewals: one that is late or lost is no death.
+pub const NODE_LEASE: Duration = Duration::from_secs(6);
+/// Between two such words.
+pub const NODE_RENEWAL: Duration = Duration::from_secs(2);
+/// How long the row of a process that is gone stays, for whoever looks.
+pub const NODE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Calls taken over at a time. The rest come with the next word.
+pub const CALLS_TAKEN_MAX: u64 = 256;
+/// Processes declared gone at a time. The rest wait for the next word.
+pub const GONE_DECLARED_MAX: usize = 16;
+/// Calls whose rows are asked for when a process begins: those it is asked about before its database is open. Beyond, it
+/// answers by what it knows.
+pub const ROWS_SOUGHT_MAX: usize = 1_024;
+/// Samples a second of a recording. Studios use 192,000; a number beyond is none, and a sample would play for no time.
+pub const SAMPLE_RATE_MAX: u32 = 384_000;

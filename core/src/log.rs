@@ -74,6 +74,8 @@ events! {
     WatchdogCancelled = "WATCHDOG_CANCELLED",
     /// The store did not answer a claim in time; the watch acts on what this process knows.
     WatchdogBlind = "WATCHDOG_BLIND",
+    /// A call was taken over from a process that is gone; this one watches it now.
+    CallTakenOver = "CALL_TAKEN_OVER",
     /// A webhook's signature is wrong; carries both hosts.
     SignatureRejected = "SIGNATURE_REJECTED",
     /// A request that looks like Twilio's has no signature: a proxy may strip the header.

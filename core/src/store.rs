@@ -5,11 +5,13 @@
 //! answers with a [`StoreAnswer`] or a [`StoreError`]. It knows no table by name.
 
 mod fact;
+mod nodes;
 mod speech;
 pub mod sql;
 mod status;
 
 pub use fact::{CallFact, EventFact, Fact, RecordingFact};
+pub use nodes::{KnownCall, Refusal};
 pub use speech::{Job, JobState, Origin, SegmentFact, SegmentKey};
 pub use status::{CallStatus, FallbackReason, RecordingState, Source, TranscriptStart};
 
@@ -21,7 +23,8 @@ use core::time::Duration;
 /// The claim of a call's one fallback (W5): granted to at most one process at a time.
 ///
 /// Refused when the row says that the call is over, that it already fell back, that another process holds an
-/// unexpired claim, or that more streams started than this process knows of (another one has the caller).
+/// unexpired claim, or that more streams started than this process knows of (another one has the caller); and when a
+/// recording of the call has called back, whichever process heard it (W6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Which call.
@@ -32,6 +35,8 @@ pub struct Claim {
     pub at: UnixMillis,
     /// How many streams of the call this process has seen start, or was told by Twilio that they stopped.
     pub known_streams: u32,
+    /// Whether it knows that the caller had finished, if the row says so (W12): goodbye may be playing.
+    pub knows_finished: bool,
 }
 
 /// One piece of work for the database, done in one transaction.
@@ -75,6 +80,24 @@ pub enum StoreCommand {
     /// Which segments have waited for longer than any process keeps their audio; answered by
     /// [`StoreAnswer::Segments`].
     FindStale,
+    /// Say that this process lives, for `limits::NODE_LEASE`, and take over open calls of processes that do not; answered
+    /// by [`StoreAnswer::TakenOver`]. At most `limits::CALLS_TAKEN_MAX` at a time.
+    Renew {
+        /// Who lives.
+        node: String,
+        /// Who is known to be gone, whatever its last word was.
+        gone: Vec<String>,
+    },
+    /// What is known of an open call that this process was asked about; answered by [`StoreAnswer::Found`].
+    FindCall {
+        /// Which.
+        call: CallSid,
+    },
+    /// Say that this process is gone: its calls may be taken over at once.
+    Retire {
+        /// Who is gone.
+        node: String,
+    },
 }
 
 /// The database's answer.
@@ -82,8 +105,8 @@ pub enum StoreCommand {
 pub enum StoreAnswer {
     /// Committed.
     Done,
-    /// Whether the claim was granted.
-    Claimed(bool),
+    /// Whether the claim was granted, and if not, why.
+    Claimed(Result<(), Refusal>),
     /// The recordings that were taken.
     Recordings(Vec<TakenRecording>),
     /// The calls that were taken.
@@ -92,6 +115,10 @@ pub enum StoreAnswer {
     Segments(Vec<WaitingSegment>),
     /// Those of the segments asked about that are done.
     Known(Vec<SegmentKey>),
+    /// The calls that are this process's from now on.
+    TakenOver(Vec<KnownCall>),
+    /// The call, unless it has no row or is over.
+    Found(Option<Box<KnownCall>>),
 }
 
 /// A recording to be transcribed.

@@ -19,11 +19,13 @@
 //! | `recordings` | how a recording becomes text (T2) |
 //! | `overdue` | what Twilio is asked about calls that lack something (T8) |
 //! | `rounds` | what is asked of the database from time to time |
+//! | `nodes` | that this process lives, and whose calls it takes over |
 
 mod answers;
 mod database;
 mod delivery;
 mod interface;
+mod nodes;
 mod overdue;
 mod pages;
 mod prompts;
@@ -50,6 +52,7 @@ use crate::token::{TokenKey, TokenKeys};
 use crate::transcription::Service as Transcription;
 use crate::twiml::PublicHost;
 use database::Database;
+use nodes::Renewals;
 use pages::{Counters, Service};
 use recordings::Recordings;
 use rounds::Rounds;
@@ -93,6 +96,7 @@ pub struct Switchboard {
     inherit: VecDeque<String>,
     recordings: Recordings,
     rounds: Rounds,
+    renewals: Renewals,
     twilio: Service,
     openai: Service,
     /// Google's, for the prompts.
@@ -184,6 +188,7 @@ impl Switchboard {
             inherit: VecDeque::new(),
             recordings: Recordings::new(),
             rounds: Rounds::new(now.mono),
+            renewals: Renewals::new(now.mono),
             twilio: Service::new(account.is_some()),
             tts: Service::new(settings.config.google_credentials.is_some()),
             unsigned: None,
@@ -227,6 +232,7 @@ impl Switchboard {
     fn flush(&mut self, out: &mut Vec<Output>) {
         self.flush_speech(out);
         self.flush_files(out);
+        self.flush_renewals(out);
         self.flush_rounds(out);
         self.database.flush(self.now.mono, out);
     }
@@ -250,12 +256,18 @@ impl Switchboard {
     pub fn next_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
         let speech = if self.has_files() { Some(self.now.mono) } else { self.speech.next_timeout() };
-        call.into_iter().chain(self.database.next_timeout()).chain(speech).chain([self.next_round()]).min()
+        let rounds = self.next_renewal().into_iter().chain([self.next_round()]);
+        call.into_iter().chain(self.database.next_timeout()).chain(speech).chain(rounds).min()
     }
 
     /// Whether a drain has nothing left to do, and nothing left to write: the process may exit.
     #[must_use]
     pub fn is_drained(&self) -> bool {
+        self.has_drained() && (self.renewals.retired || !self.database.takes_more())
+    }
+
+    /// Whether a drain has nothing left but its last word.
+    fn has_drained(&self) -> bool {
         if self.draining.is_none() {
             return false;
         }

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod generate;
 pub mod google;
 pub mod http;
+pub mod model;
 pub mod postgres;
 pub mod process;
 pub mod script;

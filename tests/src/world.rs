@@ -10,9 +10,11 @@ pub mod alone;
 mod database;
 mod disk;
 mod far;
+pub mod history;
 mod invariants;
 mod network;
 mod node;
+mod nodes;
 mod processes;
 pub mod rows;
 pub mod script;
@@ -25,6 +27,7 @@ pub use invariants::{Trouble, Troubled, Witness};
 pub use network::{Hook, HookFault, RestFault};
 pub use node::Node;
 
+use crate::model;
 use agenda::{Agenda, Wake};
 use callwarden_core::config::Config;
 use callwarden_core::disk::{DiskAnswer, DiskError};
@@ -40,6 +43,7 @@ use callwarden_core::sid::{AccountSid, CallSid, RecordingSid};
 use callwarden_core::store::{StoreAnswer, StoreError};
 use callwarden_core::switchboard::Settings;
 use callwarden_core::time::{Instant, Now, UnixMillis};
+use history::History;
 use invariants::Told;
 use network::Chance;
 use node::Process;
@@ -128,6 +132,9 @@ pub struct World {
     pub nuisance: bool,
     /// Delivers every webhook of a call a second time so much later; the second answer goes nowhere (I7).
     pub twice: Option<Duration>,
+    /// What the only switchboard heard and said, for the [model](crate::model) that judges it in the end; `None` where the
+    /// model cannot: several processes, and whatever came before or comes after a kill.
+    pub history: Option<History>,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
     /// What befell each call: of use to whoever judges what it went through.
@@ -183,13 +190,18 @@ impl World {
     pub fn of_nodes(settings: &Settings, nodes: usize, seed: u64) -> Self {
         let mut world = Self::begin(settings, nodes, DatabaseFault::None);
         world.chance = Chance::new(seed);
+        // Millions of calls are for whoever has invariants: the model looks at all that was before at every step.
+        world.history = None;
         world
     }
 
     /// The ordinary deployment, whose database fails from the start.
     #[must_use]
     pub fn down(fault: DatabaseFault) -> Self {
-        Self::begin(&settings(&[]), 1, fault)
+        let mut world = Self::begin(&settings(&[]), 1, fault);
+        // The model does not see that a row is waited for while the database is being opened.
+        world.history = None;
+        world
     }
 
     fn begin(settings: &Settings, nodes: usize, fault: DatabaseFault) -> Self {
@@ -212,6 +224,7 @@ impl World {
             wall_clock_off: 0,
             nuisance: false,
             twice: None,
+            history: (nodes == 1).then(History::default),
             answers: Vec::new(),
             witness: Witness::default(),
             chance: Chance::new(0),
@@ -394,6 +407,14 @@ impl World {
         Now { mono: self.now.mono, unix: UnixMillis(self.now.unix.0 + self.nodes[place].clock_off) }
     }
 
+    /// A process begins in this place.
+    fn born(&mut self, place: usize) {
+        let now = self.now_at(place);
+        if let Some(history) = &mut self.history {
+            history.born(place, now);
+        }
+    }
+
     fn send(&mut self, delay: Duration, event: InTransit) {
         self.agenda.send(self.now.mono + delay, event);
     }
@@ -401,6 +422,15 @@ impl World {
     fn log(&mut self, line: LogLine) {
         if self.keeps_log {
             self.log.push((self.now.mono, line));
+        }
+    }
+}
+
+/// Where the model judges, it does so in the end, whatever the test looked at.
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(history) = self.history.take().filter(|_| !std::thread::panicking()) {
+            model::check(&history, &self.nodes[0].settings, self.now);
         }
     }
 }

@@ -191,6 +191,11 @@ fn expected(facts: &[Fact]) -> Tables {
     tables
 }
 
+/// Since when the call is its process's, as far as this fact goes.
+fn owned_at(fact: &CallFact) -> UnixMillis {
+    if fact.source.is_some() || fact.stream.is_some() { fact.at } else { UnixMillis(0) }
+}
+
 /// What becomes of a transcript is told a second time by [`Rows`]. It is joined only when something asks for it.
 fn call_row(facts: &[&CallFact], rows: &Rows) -> Row {
     let stream = greatest(facts, |fact| fact.stream);
@@ -209,7 +214,8 @@ fn call_row(facts: &[&CallFact], rows: &Rows) -> Row {
         ("call_sid", said(facts.first().map(|fact| fact.call))),
         ("created_at", said(least(facts, |fact| Some(fact.at)))),
         ("updated_at", said(greatest(facts, |fact| Some(fact.at)))),
-        ("node", greatest(facts, |fact| Some((fact.at, fact.node.clone()))).map(|(_, node)| node)),
+        ("node", greatest(facts, |fact| Some((owned_at(fact), fact.node.clone()))).map(|(_, node)| node)),
+        ("node_at", greatest(facts, |fact| Some(owned_at(fact))).map(|at| at.to_string())),
         ("account_sid", said(greatest(facts, |fact| fact.account))),
         ("from_number", greatest(facts, |fact| fact.from.clone())),
         ("to_number", greatest(facts, |fact| fact.to.clone())),

@@ -70,7 +70,7 @@ const fn a_law(byte: u8) -> i16 {
 pub struct Format {
     /// How each is written.
     pub encoding: Encoding,
-    /// How many a second, in each channel; not 0.
+    /// How many a second, in each channel; from 1 to [`limits::SAMPLE_RATE_MAX`].
     pub rate: u32,
     /// 1 or 2, sample by sample in turn.
     pub channels: u16,
@@ -140,7 +140,9 @@ impl fmt::Display for NotARecording {
             Self::Format { tag, bits, channels, rate } => write!(
                 f,
                 "the recording is a WAV of a kind that is not read (format {tag}, {bits} bits, {channels} channels, \
-                 {rate} samples a second): only 16-bit PCM, mu-law and A-law in one or two channels are"
+                 {rate} samples a second): only 16-bit PCM, mu-law and A-law in one or two channels are, of at most \
+                 {} samples a second",
+                limits::SAMPLE_RATE_MAX
             ),
             Self::NoAudio => f.write_str("the recording is 0 s long: a WAV without audio"),
         }
@@ -263,7 +265,7 @@ fn format(chunk: &[u8]) -> Result<Format, NotARecording> {
         _ => None,
     };
     encoding
-        .filter(|_| (1..=2).contains(&channels) && rate > 0)
+        .filter(|_| (1..=2).contains(&channels) && (1..=limits::SAMPLE_RATE_MAX).contains(&rate))
         .map(|encoding| Format { encoding, rate, channels })
         .ok_or(NotARecording::Format { tag, bits, channels, rate })
 }

@@ -6,19 +6,48 @@ use quick_xml::{Reader, XmlVersion};
 
 /// One verb of a document, with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub enum Verb {
     /// `<Play>`.
-    Play { url: String, times: u32 },
+    Play {
+        /// What is played.
+        url: String,
+        /// How often; 0 for ever.
+        times: u32,
+    },
     /// `<Say>`.
-    Say { text: String, voice: Option<String>, language: Option<String>, times: u32 },
+    Say {
+        /// What is said.
+        text: String,
+        /// By whom.
+        voice: Option<String>,
+        /// In which language.
+        language: Option<String>,
+        /// How often; 0 for ever.
+        times: u32,
+    },
     /// `<Connect>` around a `<Stream>`.
-    Connect { action: Option<String>, method: String, stream: Box<StreamNoun> },
+    Connect {
+        /// What is asked when the stream is over.
+        action: Option<String>,
+        /// How.
+        method: String,
+        /// The stream.
+        stream: Box<StreamNoun>,
+    },
     /// `<Record>`.
     Record(Box<RecordVerb>),
     /// `<Redirect>`.
-    Redirect { url: String, method: String },
+    Redirect {
+        /// Where the next document is.
+        url: String,
+        /// How it is asked for.
+        method: String,
+    },
     /// `<Pause>`, in seconds.
-    Pause { length: u32 },
+    Pause {
+        /// How long.
+        length: u32,
+    },
     /// `<Hangup>`.
     Hangup,
     /// `<Reject>`.
@@ -27,34 +56,38 @@ pub(super) enum Verb {
 
 /// `<Stream>` with its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct StreamNoun {
-    pub(super) url: String,
-    pub(super) name: Option<String>,
-    pub(super) track: Option<String>,
-    pub(super) status_callback: Option<String>,
-    pub(super) status_callback_method: Option<String>,
-    pub(super) parameters: Vec<(String, String)>,
+#[expect(missing_docs, reason = "the names are those of Twilio's attributes")]
+pub struct StreamNoun {
+    pub url: String,
+    pub name: Option<String>,
+    pub track: Option<String>,
+    pub status_callback: Option<String>,
+    pub status_callback_method: Option<String>,
+    pub parameters: Vec<(String, String)>,
 }
 
 /// `<Record>` with the documented defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RecordVerb {
-    pub(super) action: Option<String>,
-    pub(super) method: String,
-    pub(super) timeout: u32,
-    pub(super) max_length: u32,
-    pub(super) beep: bool,
-    pub(super) trim: bool,
-    pub(super) callback: Option<String>,
-    pub(super) callback_method: String,
-    pub(super) events: Vec<String>,
+#[expect(missing_docs, reason = "the names are those of Twilio's attributes")]
+pub struct RecordVerb {
+    pub action: Option<String>,
+    pub method: String,
+    pub timeout: u32,
+    pub max_length: u32,
+    pub beep: bool,
+    pub trim: bool,
+    pub callback: Option<String>,
+    pub callback_method: String,
+    pub events: Vec<String>,
 }
 
 /// Something Twilio's debugger would show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) code: u32,
-    pub(super) text: String,
+pub struct Fault {
+    /// Twilio's number for it.
+    pub code: u32,
+    /// In words.
+    pub text: String,
 }
 
 impl Fault {
@@ -65,9 +98,11 @@ impl Fault {
 
 /// A document that can be executed, and what Twilio would warn about.
 #[derive(Debug, Default)]
-pub(super) struct Document {
-    pub(super) verbs: Vec<Verb>,
-    pub(super) warnings: Vec<Fault>,
+pub struct Document {
+    /// What is executed, in order.
+    pub verbs: Vec<Verb>,
+    /// What is not in Twilio's documentation, and ignored.
+    pub warnings: Vec<Fault>,
 }
 
 /// An element with its attributes, text and children; TwiML is never deeper than four levels.
@@ -80,7 +115,10 @@ struct Element {
 }
 
 /// Reads a document.
-pub(super) fn read(text: &str) -> Result<Document, Fault> {
+///
+/// # Errors
+/// Why Twilio would not execute it.
+pub fn read(text: &str) -> Result<Document, Fault> {
     let root = tree(text)?;
     if root.name != "Response" {
         return Err(Fault::new(12102, format!("the root element is <{}>, not <Response>", root.name)));

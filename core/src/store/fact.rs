@@ -12,7 +12,8 @@ pub struct CallFact {
     pub call: CallSid,
     /// When this became known: `created_at` takes the least, `updated_at` the greatest.
     pub at: UnixMillis,
-    /// The process that says so; the one with the greatest `at` stays.
+    /// The process that says so. Whose the call is, is said by who announces or streams it ([`Self::owns`]); the greatest
+    /// `at` of those stays.
     pub node: String,
     /// Greatest text stays (the same in every webhook of a call).
     pub account: Option<AccountSid>,
@@ -79,6 +80,12 @@ impl CallFact {
             transcript: None,
             recording_missing: None,
         }
+    }
+
+    /// Whether the call is the process's that says so: it answers for its watch.
+    #[must_use]
+    pub fn owns(&self) -> bool {
+        self.source.is_some() || self.stream.is_some()
     }
 
     /// Whether the transcript's status may follow from it.

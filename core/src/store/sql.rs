@@ -5,11 +5,13 @@
 
 mod rows;
 
-use super::{CallFact, Claim, EventFact, Fact, Job, RecordingFact, SegmentFact, SegmentKey, StoreAnswer, StoreCommand};
+use super::{
+    CallFact, Claim, EventFact, Fact, Job, RecordingFact, Refusal, SegmentFact, SegmentKey, StoreAnswer, StoreCommand,
+};
 use crate::limits::{
-    AUDIO_AGE_MAX, CLAIM_LEASE, LOCK_TIME, LOOK_UP_TIMES, OVERDUE_TAKEN_MAX, RECORDING_LEASE,
-    RECORDINGS_PASSED_OVER_MAX, SEGMENT_CHARS_MAX, SEGMENTS_FOUND_MAX, STALE_AFTER, STATEMENT_TIME, STORED_TIME_MAX,
-    TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME,
+    AUDIO_AGE_MAX, CALLS_TAKEN_MAX, CLAIM_LEASE, LOCK_TIME, LOOK_UP_TIMES, NODE_KEPT, NODE_LEASE, OVERDUE_TAKEN_MAX,
+    RECORDING_LEASE, RECORDINGS_PASSED_OVER_MAX, SEGMENT_CHARS_MAX, SEGMENTS_FOUND_MAX, SILENT_ENTRY, STALE_AFTER,
+    STATEMENT_TIME, STORED_TIME_MAX, TEXT_CHARS_MAX, TRANSACTION_IDLE_TIME,
 };
 use crate::sid::CallSid;
 use crate::time::UnixMillis;
@@ -100,7 +102,10 @@ pub fn statements(command: &StoreCommand, dialect: Dialect) -> Vec<Statement> {
     let mut rows = match command {
         StoreCommand::Open => Vec::new(),
         StoreCommand::Facts(facts) => facts.iter().flat_map(merge).collect(),
-        StoreCommand::Claim(claim) => vec![(Verb::Claim, claim_parameters(claim))],
+        StoreCommand::Claim(claim) => vec![
+            (Verb::Claim, claim_parameters(claim)),
+            (Verb::ClaimRefusal, [vec![text(claim.call.as_str())], known_parameters(claim)].concat()),
+        ],
         StoreCommand::Release { call, node } => vec![(Verb::Release, vec![text(call.as_str()), text(node)])],
         StoreCommand::TakeRecordings { node, limit } => vec![
             (Verb::PassOver, vec![count(Some(RECORDINGS_PASSED_OVER_MAX))]),
@@ -123,6 +128,19 @@ pub fn statements(command: &StoreCommand, dialect: Dialect) -> Vec<Statement> {
         StoreCommand::FindStale => {
             vec![(Verb::StaleSegments, vec![millis(AUDIO_AGE_MAX + STALE_AFTER), count(Some(SEGMENTS_FOUND_MAX))])]
         }
+        StoreCommand::Renew { node, gone } => {
+            let (lease, age) = (millis(NODE_LEASE), millis(SILENT_ENTRY));
+            let mut rows = vec![
+                (Verb::RenewNode, vec![text(node), lease.clone()]),
+                (Verb::TakeOver, vec![text(node), lease.clone(), age, count(Some(CALLS_TAKEN_MAX))]),
+                (Verb::ReturnOfTheGone, vec![text(node), lease]),
+                (Verb::ForgetNodes, vec![millis(NODE_KEPT)]),
+            ];
+            rows.extend(gone.iter().map(|gone| (Verb::DeclareGone, vec![text(gone)])));
+            rows
+        }
+        StoreCommand::FindCall { call } => vec![(Verb::FindCall, vec![text(call.as_str())])],
+        StoreCommand::Retire { node } => vec![(Verb::DeclareGone, vec![text(node)])],
     };
     rows.sort_unstable();
     rows.dedup();
@@ -137,8 +155,18 @@ pub fn statements(command: &StoreCommand, dialect: Dialect) -> Vec<Statement> {
 #[must_use]
 pub fn answer(command: &StoreCommand, outcome: &Outcome) -> StoreAnswer {
     match command {
-        StoreCommand::Claim(_) => StoreAnswer::Claimed(outcome.rows_affected > 0),
-        StoreCommand::Open | StoreCommand::Facts(_) | StoreCommand::Release { .. } => StoreAnswer::Done,
+        StoreCommand::Claim(_) if outcome.rows_affected > 0 => StoreAnswer::Claimed(Ok(())),
+        StoreCommand::Claim(_) => {
+            let refusal = rows::read(&outcome.rows, rows::refusal).pop();
+            StoreAnswer::Claimed(Err(refusal.unwrap_or(Refusal::Held)))
+        }
+        StoreCommand::Renew { .. } => StoreAnswer::TakenOver(rows::read(&outcome.rows, rows::known_call)),
+        StoreCommand::FindCall { .. } => {
+            StoreAnswer::Found(rows::read(&outcome.rows, rows::known_call).pop().map(Box::new))
+        }
+        StoreCommand::Open | StoreCommand::Facts(_) | StoreCommand::Release { .. } | StoreCommand::Retire { .. } => {
+            StoreAnswer::Done
+        }
         StoreCommand::TakeRecordings { .. } => StoreAnswer::Recordings(rows::read(&outcome.rows, rows::recording)),
         StoreCommand::TakeOverdue => StoreAnswer::Overdue(rows::read(&outcome.rows, rows::overdue)),
         StoreCommand::FindDone { .. } => StoreAnswer::Known(rows::read(&outcome.rows, rows::key)),
@@ -151,20 +179,27 @@ pub fn answer(command: &StoreCommand, outcome: &Outcome) -> StoreAnswer {
 /// What a statement does. The order is the order of locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verb {
+    RenewNode,
+    DeclareGone,
     MergeCall,
     Claim,
+    ClaimRefusal,
     Release,
+    FindCall,
     TakeOverdue,
+    TakeOver,
     AddEvent,
     MergeRecording,
     PassOver,
     TakeRecordings,
     ReturnRecordings,
+    ReturnOfTheGone,
     MergeSegment,
     DoneSegment,
     SegmentsOf,
     StaleSegments,
     JoinTranscript,
+    ForgetNodes,
 }
 
 impl Verb {
@@ -178,20 +213,27 @@ impl Verb {
             };
         }
         match self {
+            Self::RenewNode => text!("renew_node"),
+            Self::DeclareGone => text!("declare_gone"),
             Self::MergeCall => text!("merge_call"),
             Self::Claim => text!("claim"),
+            Self::ClaimRefusal => include_str!("sql/both/claim_refusal.sql"),
             Self::Release => text!("release"),
             Self::TakeOverdue => text!("take_overdue"),
+            Self::FindCall => text!("find_call"),
+            Self::TakeOver => text!("take_over"),
             Self::AddEvent => text!("add_event"),
             Self::MergeRecording => text!("merge_recording"),
             Self::PassOver => text!("pass_over"),
             Self::TakeRecordings => text!("take_recordings"),
             Self::ReturnRecordings => text!("return_recordings"),
+            Self::ReturnOfTheGone => text!("return_of_the_gone"),
             Self::MergeSegment => text!("merge_segment"),
             Self::DoneSegment => include_str!("sql/both/done_segment.sql"),
             Self::SegmentsOf => text!("segments_of"),
             Self::StaleSegments => text!("stale_segments"),
             Self::JoinTranscript => include_str!("sql/both/join_transcript.sql"),
+            Self::ForgetNodes => text!("forget_nodes"),
         }
     }
 
@@ -199,17 +241,23 @@ impl Verb {
         match self {
             Self::TakeRecordings => rows::RECORDING,
             Self::TakeOverdue => rows::OVERDUE,
+            Self::TakeOver | Self::FindCall => rows::KNOWN_CALL,
+            Self::ClaimRefusal => rows::REFUSAL,
             Self::DoneSegment => rows::KEY,
             Self::SegmentsOf | Self::StaleSegments => rows::SEGMENT,
-            Self::MergeCall
+            Self::RenewNode
+            | Self::DeclareGone
+            | Self::MergeCall
             | Self::Claim
             | Self::Release
             | Self::AddEvent
             | Self::MergeRecording
             | Self::PassOver
             | Self::ReturnRecordings
+            | Self::ReturnOfTheGone
             | Self::MergeSegment
-            | Self::JoinTranscript => &[],
+            | Self::JoinTranscript
+            | Self::ForgetNodes => &[],
         }
     }
 }
@@ -266,6 +314,7 @@ fn call_parameters(fact: &CallFact) -> Vec<Parameter> {
         count(fact.duration_seconds),
         Parameter::Text(fact.transcript.map(|start| start.as_str().to_owned())),
         optional(&fact.recording_missing),
+        time(Some(if fact.owns() { fact.at } else { UnixMillis(0) })),
     ]
 }
 
@@ -313,13 +362,15 @@ fn segment_parameters(fact: &SegmentFact) -> Vec<Parameter> {
 }
 
 fn claim_parameters(claim: &Claim) -> Vec<Parameter> {
-    vec![
-        text(claim.call.as_str()),
-        time(Some(claim.at)),
-        text(&claim.node),
-        millis(CLAIM_LEASE),
-        count(Some(u64::from(claim.known_streams))),
-    ]
+    vec![text(claim.call.as_str()), time(Some(claim.at)), text(&claim.node), millis(CLAIM_LEASE)]
+        .into_iter()
+        .chain(known_parameters(claim))
+        .collect()
+}
+
+/// What the claimer knows.
+fn known_parameters(claim: &Claim) -> Vec<Parameter> {
+    vec![count(Some(claim.known_streams.into())), count(Some(claim.knows_finished.into()))]
 }
 
 fn text(value: &str) -> Parameter {

@@ -81,6 +81,12 @@ impl Source {
             Self::Stream => "stream",
         }
     }
+
+    /// Reads what stands there.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Recording, Self::Stream].into_iter().find(|source| source.as_str() == text)
+    }
 }
 
 /// Why a call was moved to recording (W1-W4, W11).

@@ -31,6 +31,16 @@ enum Answer {
 impl Switchboard {
     /// A TwiML fetch: answered now, or when what it depends on is settled (the row, the claim).
     pub(super) fn ask(&mut self, id: RequestId, key: CallKey, question: Question, out: &mut Vec<Output>) {
+        if question == Question::StreamEnded
+            && let Some(time) = self.seek_row(key, out)
+        {
+            return self.wait_or_answer(id, key, question, Some(time), out);
+        }
+        self.ask_knowing(id, key, question, out);
+    }
+
+    /// A fetch about a call of which all is known that can be.
+    fn ask_knowing(&mut self, id: RequestId, key: CallKey, question: Question, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get(key) else { return };
         let time = match self.decide(call, question) {
             Answer::FallBack(reason) => {
@@ -43,6 +53,15 @@ impl Switchboard {
             }
         };
         self.wait_or_answer(id, key, question, time, out);
+    }
+
+    /// The row is there, or will not come: whoever waits asks again.
+    pub(super) fn row_is_there(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        (call.row_awaited, call.waiting_until) = (false, None);
+        for waiting in core::mem::take(&mut call.waiting) {
+            self.ask_knowing(waiting.id, key, waiting.question, out);
+        }
     }
 
     /// What everyone waiting for is there, or will not come: answer them all.
@@ -71,8 +90,12 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         // Whoever asks is alive: an earlier `stop` no longer agrees with "no such call" (W7).
         (call.look_up, call.stopped) = (None, false);
+        if call.link.is_none() {
+            // What is still told of the stream before it says nothing about what follows.
+            call.last_stream = None;
+        }
         let prompts = &self.settings.prompts;
-        let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let ordinal = call.streams_started().saturating_add(1);
         let connects = matches!(answer, Answer::Connect { .. });
         let token = if connects { self.keys.issue(call.sid, ordinal, self.now.unix) } else { String::new() };
         let document = match answer {
@@ -143,7 +166,7 @@ impl Switchboard {
     }
 
     /// W1: a greeting is played before the stream starts, so a long one buys time.
-    fn start_wait(&self) -> Duration {
+    pub(super) fn start_wait(&self) -> Duration {
         let timeout = self.settings.config.stream_start_timeout;
         timeout.max(self.settings.prompts.get(Role::Greeting).length() + timeout / 2)
     }
@@ -153,5 +176,5 @@ impl Switchboard {
 /// at once, and each round is silence.
 fn may_stream_again(call: &Call, now: Instant) -> bool {
     let in_vain = call.reconnects >= limits::STREAMS_PER_CALL_MAX && !call.has_just_reconnected(now);
-    call.streams.len() < limits::STREAMS_PER_CALL_MAX as usize && !in_vain
+    call.streams_started() < limits::STREAMS_PER_CALL_MAX && !in_vain
 }

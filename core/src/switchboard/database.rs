@@ -11,7 +11,8 @@ use crate::id::{StoreId, StoreKind};
 use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
-use crate::store::{Claim, Fact, StoreAnswer, StoreCommand, StoreError};
+use crate::sid::CallSid;
+use crate::store::{Claim, Fact, KnownCall, Refusal, StoreAnswer, StoreCommand, StoreError};
 use crate::time::Instant;
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -24,7 +25,9 @@ pub(super) enum Finished {
     /// The row of a new call is committed, or will be later: its webhook can be answered.
     Row(CallKey),
     /// A claim was decided; `None` when the database did not say.
-    Claim(CallKey, Option<bool>),
+    Claim(CallKey, Option<Result<(), Refusal>>),
+    /// What a call's row says; `None` when there is none, or no word.
+    Found(CallKey, Option<Box<KnownCall>>),
     /// Rows of recordings are committed: one of them may be ready to be transcribed.
     Recordings,
     /// A text was taken, or not.
@@ -42,6 +45,9 @@ pub(super) enum Round {
     /// With the files of audio in question, and their lengths.
     Adopt(Vec<(String, u64)>),
     Inherit(String),
+    /// With the processes declared gone.
+    Renew(Vec<String>),
+    Retire,
 }
 
 /// Whether the database took something.
@@ -75,6 +81,7 @@ enum UnderWay {
     Facts(Vec<Fact>),
     Row(CallKey, Vec<Fact>),
     Claim(CallKey),
+    Find(CallKey),
     Release,
     Text(JobKey),
     Round(Round),
@@ -99,6 +106,8 @@ pub(super) struct Database {
     suspects: VecDeque<Fact>,
     under_way: Slab<Sent, StoreKind>,
     falls: u32,
+    /// Rows to be asked for once the database is open for the first time.
+    sought: VecDeque<(CallKey, CallSid)>,
     fact_commands: usize,
     texts: usize,
     retry: Option<(Instant, Duration)>,
@@ -116,6 +125,7 @@ impl Database {
             suspects: VecDeque::new(),
             under_way: Slab::new(limits::STORE_COMMANDS_MAX),
             falls: 0,
+            sought: VecDeque::new(),
             fact_commands: 0,
             texts: 0,
             retry: None,
@@ -139,7 +149,7 @@ impl Database {
         let under_way = self.under_way.iter().map(|(_, sent)| match &sent.work {
             UnderWay::Facts(facts) | UnderWay::Row(_, facts) => facts.len(),
             UnderWay::Text(_) => 1,
-            UnderWay::Open | UnderWay::Claim(_) | UnderWay::Release | UnderWay::Round(_) => 0,
+            UnderWay::Open | UnderWay::Claim(_) | UnderWay::Find(_) | UnderWay::Release | UnderWay::Round(_) => 0,
         });
         self.waiting.len() + self.suspects.len() + under_way.sum::<usize>()
     }
@@ -218,6 +228,18 @@ impl Database {
         self.takes_more() && self.send(UnderWay::Claim(call), StoreCommand::Claim(claim), limits::CLAIM_TIME, out)
     }
 
+    /// Asks what a call's row says; of a database that is being opened, as soon as it is. Returns whether an answer will
+    /// come.
+    pub(super) fn find(&mut self, key: CallKey, call: CallSid, out: &mut Vec<Output>) -> bool {
+        let first_try = matches!(&self.state, State::Down { cause, .. } if cause.is_empty());
+        if first_try && self.sought.len() < limits::ROWS_SOUGHT_MAX {
+            self.sought.push_back((key, call));
+            return true;
+        }
+        let command = StoreCommand::FindCall { call };
+        self.takes_more() && self.send(UnderWay::Find(key), command, limits::CLAIM_TIME, out)
+    }
+
     /// Gives a claim back. Best effort: an unreleased claim expires by itself.
     pub(super) fn release(&mut self, command: StoreCommand, out: &mut Vec<Output>) {
         if self.takes_more() {
@@ -263,6 +285,9 @@ impl Database {
                 self.send_batch(out);
             }
             return;
+        }
+        while let Some((key, call)) = self.sought.pop_front() {
+            self.find(key, call, out);
         }
         while self.fact_commands < limits::FACT_COMMANDS_MAX && self.send_batch(out) {}
     }
@@ -310,7 +335,12 @@ impl Database {
         match work {
             UnderWay::Facts(_) => self.fact_commands -= 1,
             UnderWay::Text(_) => self.texts -= 1,
-            UnderWay::Open | UnderWay::Row(..) | UnderWay::Claim(_) | UnderWay::Release | UnderWay::Round(_) => {}
+            UnderWay::Open
+            | UnderWay::Row(..)
+            | UnderWay::Claim(_)
+            | UnderWay::Find(_)
+            | UnderWay::Release
+            | UnderWay::Round(_) => {}
         }
         match result {
             Ok(answer) => {
@@ -341,8 +371,10 @@ impl Database {
         }
         match (work, answer) {
             (UnderWay::Row(call, _), _) => Finished::Row(call),
-            (UnderWay::Claim(call), StoreAnswer::Claimed(granted)) => Finished::Claim(call, Some(granted)),
+            (UnderWay::Claim(call), StoreAnswer::Claimed(outcome)) => Finished::Claim(call, Some(outcome)),
             (UnderWay::Claim(call), _) => Finished::Claim(call, None),
+            (UnderWay::Find(call), StoreAnswer::Found(known)) => Finished::Found(call, known),
+            (UnderWay::Find(call), _) => Finished::Found(call, None),
             (UnderWay::Text(job), _) => Finished::Text(job, Taken::Yes),
             (UnderWay::Round(round), answer) => Finished::Round(round, Some(answer)),
             (UnderWay::Facts(facts), _) if facts.iter().any(|fact| matches!(fact, Fact::Recording(_))) => {
@@ -363,6 +395,7 @@ impl Database {
                 Finished::Row(call)
             }
             UnderWay::Claim(call) => Finished::Claim(call, None),
+            UnderWay::Find(call) => Finished::Found(call, None),
             UnderWay::Text(job) => Finished::Text(job, Taken::NotNow),
             UnderWay::Round(round) => Finished::Round(round, None),
             UnderWay::Open if !self.waiting.is_empty() => {
@@ -397,6 +430,10 @@ impl Database {
             UnderWay::Claim(call) => {
                 report(Level::Error, 1);
                 Finished::Claim(call, None)
+            }
+            UnderWay::Find(call) => {
+                report(Level::Error, 1);
+                Finished::Found(call, None)
             }
             UnderWay::Text(job) => {
                 report(Level::Error, 1);

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::prompts::Role;
 use crate::rest::{self, LookUpOutcome, UpdateOutcome};
-use crate::store::FallbackReason;
+use crate::store::{FallbackReason, Refusal};
 use crate::stream::StreamCommand;
 use crate::twiml::Document;
 
@@ -25,32 +25,55 @@ impl Switchboard {
     }
 
     /// The claim is decided; `None` when the store did not say in time.
-    pub(super) fn claim_settled(&mut self, key: CallKey, granted: Option<bool>, out: &mut Vec<Output>) {
-        let now = self.now.mono;
+    pub(super) fn claim_settled(&mut self, key: CallKey, outcome: Option<Result<(), Refusal>>, out: &mut Vec<Output>) {
+        let (now, prompt) = (self.now.mono, self.settings.prompts.get(Role::Fallback).length());
         let Some(call) = self.calls.get_mut(key) else { return };
         let sid = call.sid;
+        let outcome =
+            outcome.filter(|outcome| *outcome != Err(Refusal::FellBack) || !call.outlived_refusal(now, prompt));
         let Some(fallback) = &mut call.fallback else { return };
         let Step::Claiming { update, .. } = fallback.step else { return };
-        // Whoever else had the caller, or a claim, would have ended this socket since the first refusal, and Twilio says
-        // that the call lives: what stands in the row did not come about.
-        let long_ago = call.claim_refused.is_some_and(|since| since + limits::CLAIM_LEASE < now);
-        let nobody_else = granted == Some(false) && long_ago && call.link.is_some();
-        let granted = granted.filter(|_| !nobody_else);
-        if granted.is_none() {
+        if outcome.is_none() {
             self.counters.claims_blind += 1;
             log(LogLine::new(Level::Warn, Event::WatchdogBlind).call(sid).reason(fallback.reason), out);
         }
-        if !update {
-            // The webhook that waits for this is answered next, and that confirms it.
+        if !update || !call.waiting.is_empty() {
+            // The webhook that waits, for this or for its row, is answered next, and that confirms it.
             fallback.claimed(now);
-        } else if granted == Some(false) {
-            call.fallback = None;
-            call.claim_refused.get_or_insert(now);
-            call.watch = Some(Watch { at: now + limits::BRIDGE_TIME, kind: WatchKind::Bridge });
-            self.note(sid, "claim_refused", "another process or an earlier fallback has the call", out);
-        } else {
-            fallback.claimed(now);
-            self.fallback_due(key, out);
+            return;
+        }
+        match outcome {
+            None | Some(Ok(())) => {
+                fallback.claimed(now);
+                self.fallback_due(key, out);
+            }
+            Some(Err(refusal)) => self.claim_refused(key, refusal, out),
+        }
+    }
+
+    /// The row says that there is nothing to do here, or not now.
+    fn claim_refused(&mut self, key: CallKey, refusal: Refusal, out: &mut Vec<Output>) {
+        let bridge = Watch { at: self.now.mono + limits::BRIDGE_TIME, kind: WatchKind::Bridge };
+        let Some(call) = self.calls.get_mut(key) else { return };
+        // An update was sent before, and its recording called back elsewhere: that was this fallback.
+        if refusal == Refusal::Recorded && call.fallback.as_ref().is_some_and(|fallback| fallback.rounds > 1) {
+            return self.confirm(key, "recorded", out);
+        }
+        call.fallback = None;
+        call.claim_refused.get_or_insert(self.now.mono);
+        let sid = call.sid;
+        self.note(sid, "claim_refused", refusal.as_str(), out);
+        let Some(call) = self.calls.get_mut(key) else { return };
+        match refusal {
+            Refusal::Held | Refusal::FellBack => call.watch = Some(bridge),
+            // Whoever has the caller watches: should that process die too, the call comes back.
+            Refusal::Elsewhere => self.release_streams(key, out),
+            Refusal::Recorded => {
+                call.recording.seen = true;
+                call.step(Cause::Recording);
+                self.release_streams(key, out);
+            }
+            Refusal::Over => self.end_call(key, None, None, out),
         }
     }
 
@@ -218,6 +241,8 @@ impl Switchboard {
         log(line, out);
         self.note(sid, "update_given_up", cause, out);
         self.close_unconfirmed(key, out);
+        // Frames that came while an update might have been applied: it was not.
+        self.cancel_if_heard(key, out);
     }
 
     /// Closes the socket of a call whose update is not confirmed, never before one was tried (W7), and not while its

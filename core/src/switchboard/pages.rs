@@ -66,6 +66,7 @@ pub(super) struct Counters {
     pub(super) claims_blind: u64,
     pub(super) signatures_rejected: u64,
     pub(super) calls_unwatched: u64,
+    pub(super) calls_taken_over: u64,
     pub(super) utterances: u64,
     pub(super) utterances_transcribed: u64,
     pub(super) utterances_adopted: u64,
@@ -161,6 +162,8 @@ impl Switchboard {
         add("callwarden_calls_total", "counter", "Calls announced.", counters.calls);
         add("callwarden_calls_live", "gauge", "Calls not over and not recording.", gauges.live_calls as u64);
         add("callwarden_calls_unwatched_total", "counter", "Calls there was no memory for.", counters.calls_unwatched);
+        let taken_over = "Calls of processes that are gone.";
+        add("callwarden_calls_taken_over_total", "counter", taken_over, counters.calls_taken_over);
         add("callwarden_streams_open", "gauge", "Open WebSockets.", gauges.streams as u64);
         add("callwarden_streams_accepted_total", "counter", "Streams accepted.", counters.streams_accepted);
         add("callwarden_streams_refused_total", "counter", "Streams refused.", counters.streams_refused);

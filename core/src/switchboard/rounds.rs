@@ -89,7 +89,13 @@ impl Switchboard {
 
     /// A round is over. One that was not answered comes again in its time.
     pub(super) fn round_over(&mut self, round: Round, answer: Option<StoreAnswer>, out: &mut Vec<Output>) {
-        self.rounds.under_way = false;
+        match &round {
+            Round::Renew(gone) => return self.renewed(gone, answer, out),
+            Round::Retire => return self.has_retired(),
+            Round::Recordings | Round::Overdue | Round::Stale | Round::Adopt(_) | Round::Inherit(_) => {
+                self.rounds.under_way = false;
+            }
+        }
         match (round, answer) {
             (Round::Adopt(files), Some(StoreAnswer::Known(done))) => {
                 self.rounds.inherit = self.now.mono;
@@ -116,7 +122,10 @@ impl Switchboard {
                 self.rounds.inherit = self.now.mono;
                 self.inherited(&node, segments, out);
             }
-            (Round::Recordings | Round::Overdue | Round::Stale | Round::Inherit(_), _) => {}
+            (
+                Round::Recordings | Round::Overdue | Round::Stale | Round::Inherit(_) | Round::Renew(_) | Round::Retire,
+                _,
+            ) => {}
         }
     }
 }

@@ -39,12 +39,15 @@ impl Switchboard {
 
     /// A `start`: is it one of ours, and may it speak for its call?
     fn started(&mut self, id: StreamId, start: Box<Start>, out: &mut Vec<Output>) {
-        if let Err(reason) = self.check_token(&start) {
-            if let Some(call) = self.by_sid.get(&start.call).and_then(|key| self.calls.get_mut(*key)) {
-                call.trouble = Some(format!("token refused ({reason})"));
+        let ordinal = match self.check_token(&start) {
+            Ok(ordinal) => ordinal,
+            Err(reason) => {
+                if let Some(call) = self.by_sid.get(&start.call).and_then(|key| self.calls.get_mut(*key)) {
+                    call.trouble = Some(format!("token refused ({reason})"));
+                }
+                return self.refuse(id, &start, reason, out);
             }
-            return self.refuse(id, &start, reason, out);
-        }
+        };
         let Some(host) = self.streams.get(id).map(|stream| stream.host.clone()) else { return };
         let Some(key) = self.find_or_add(start.call, &host) else {
             self.counters.calls_unwatched += 1;
@@ -62,10 +65,10 @@ impl Switchboard {
         } else if call.challenger.is_some() {
             self.refuse(id, &start, "another_socket_waits", out);
         } else if let Some(link) = call.link {
-            call.challenger = Some(Challenger { id, start, until: now + limits::CHALLENGE_TIME });
+            call.challenger = Some(Challenger { id, start, ordinal, until: now + limits::CHALLENGE_TIME });
             out.push(Output::Command { id: link.id, command: StreamCommand::Challenge });
         } else {
-            self.accept(id, key, &start, out);
+            self.accept(id, key, &start, ordinal, out);
         }
         self.index(key);
     }
@@ -85,7 +88,7 @@ impl Switchboard {
         out.push(Output::Command { id, command: StreamCommand::Refuse });
     }
 
-    fn accept(&mut self, id: StreamId, key: CallKey, start: &Start, out: &mut Vec<Output>) {
+    fn accept(&mut self, id: StreamId, key: CallKey, start: &Start, ordinal: u32, out: &mut Vec<Output>) {
         let drain = self.drain_watch();
         let Some(call) = self.calls.get_mut(key) else { return };
         if let Some(stream) = self.streams.get_mut(id) {
@@ -94,14 +97,14 @@ impl Switchboard {
         }
         call.step(Cause::Start);
         call.link = Some(Link { id, stream: start.stream, heard: false });
-        call.streams.insert(start.stream);
+        call.count_stream(start.stream, ordinal);
         call.last_stream = Some(start.stream);
         (call.watch, call.look_up) = (drain, None);
         (call.stopped, call.closed_by_us) = (false, false);
         (call.reconnects, call.reconnected) = (0, None);
         call.heard_of = self.now.mono;
         call.account = call.account.or(start.account);
-        let ordinal = u32::try_from(call.streams.len()).unwrap_or(u32::MAX);
+        let ordinal = call.streams_started();
         let account = call.account;
         self.counters.streams_accepted += 1;
         out.push(Output::Command { id, command: StreamCommand::Accept });
@@ -137,7 +140,7 @@ impl Switchboard {
         if let Some(old) = call.link.take() {
             out.push(Output::Command { id: old.id, command: StreamCommand::Close });
         }
-        self.accept(newcomer.id, key, &newcomer.start, out);
+        self.accept(newcomer.id, key, &newcomer.start, newcomer.ordinal, out);
     }
 
     /// Frames flow: the first ones, or again. A fallback that is not on its way is called off (W6).
@@ -230,7 +233,7 @@ impl Switchboard {
             self.sign_of_update(key, out);
         }
         match newcomer {
-            Some(newcomer) => self.accept(newcomer.id, key, &newcomer.start, out),
+            Some(newcomer) => self.accept(newcomer.id, key, &newcomer.start, newcomer.ordinal, out),
             None => self.stream_lost(key),
         }
     }
@@ -297,9 +300,10 @@ impl Switchboard {
             return self.stream_lost(key);
         }
         let live = matches!(call.phase, Phase::Announced | Phase::Streaming | Phase::Between) && !call.is_claimed();
-        let repeated = call.watch.is_some_and(|watch| watch.kind == WatchKind::StreamError);
-        if live && !repeated {
-            call.watch = Some(Watch { at: now + limits::STREAM_ERROR_WAIT, kind: WatchKind::StreamError });
+        let at = now + limits::STREAM_ERROR_WAIT;
+        // What was armed already and comes sooner stays, a repeat's own watch among it.
+        if live && call.watch.is_none_or(|watch| watch.at > at) {
+            call.watch = Some(Watch { at, kind: WatchKind::StreamError });
         }
     }
 

@@ -40,6 +40,9 @@ impl Switchboard {
         if row_is_late && !self.claim_is_open(key) {
             self.database.was_too_slow(self.now.mono, out);
         }
+        if self.calls.get(key).is_some_and(|call| call.row_awaited) {
+            return self.row_is_there(key, out);
+        }
         self.claim_settled(key, None, out);
         self.answer_waiting(key, out);
         self.close_finished(key, out);
@@ -92,9 +95,9 @@ impl Switchboard {
     /// a second prompt.
     pub(super) fn claim(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get(key) else { return };
-        let (known_streams, call) = (call.streams_known(), call.sid);
+        let (known_streams, knows_finished, call) = (call.streams_known(), call.finished, call.sid);
         let (at, node) = (self.now.unix, self.settings.node.clone());
-        if !self.database.claim(key, Claim { call, node, at, known_streams }, out) {
+        if !self.database.claim(key, Claim { call, node, at, known_streams, knows_finished }, out) {
             self.claim_settled(key, None, out);
         }
     }
@@ -111,6 +114,8 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         let sid = call.sid;
         let is_news = !call.is_over();
+        // Late and repeated webhooks find it for a minute from now, whoever told of its end (W10).
+        call.heard_of = now.mono;
         call.watch = None;
         call.step(Cause::Over);
         let unheard = call.streams.is_empty() && !call.is_recording();
@@ -170,6 +175,10 @@ impl Switchboard {
             Finished::Row(key) => {
                 self.answer_waiting(key, out);
                 self.close_finished(key, out);
+                key
+            }
+            Finished::Found(key, known) => {
+                self.found(key, known.as_deref(), out);
                 key
             }
             Finished::Claim(key, granted) => {

@@ -101,6 +101,7 @@ impl Switchboard {
     }
 
     fn incoming_call(&mut self, id: RequestId, key: CallKey, form: &Form, out: &mut Vec<Output>) {
+        self.end_if_over(key, form, out);
         let recording = !self.settings.config.streaming || self.draining.is_some();
         let Some(call) = self.calls.get_mut(key) else { return };
         let error = form.get("ErrorCode").filter(|code| !code.is_empty());
@@ -142,11 +143,16 @@ impl Switchboard {
         fact
     }
 
-    fn stream_ended(&mut self, id: RequestId, key: CallKey, form: &Form, out: &mut Vec<Output>) {
+    /// W6: whatever is asked for a call, the request may say that it is over.
+    fn end_if_over(&mut self, key: CallKey, form: &Form, out: &mut Vec<Output>) {
         let status = form.get("CallStatus").and_then(CallStatus::from_twilio).filter(|status| status.is_terminal());
         if let Some(status) = status {
             self.end_call(key, Some(status), None, out);
         }
+    }
+
+    fn stream_ended(&mut self, id: RequestId, key: CallKey, form: &Form, out: &mut Vec<Output>) {
+        self.end_if_over(key, form, out);
         if let Some(sid) = self.calls.get(key).map(|call| call.sid) {
             self.note(sid, "stream_ended", "", out);
         }
@@ -199,6 +205,7 @@ impl Switchboard {
         if hung_up {
             self.end_call(key, Some(CallStatus::Completed), None, out);
         }
+        self.end_if_over(key, form, out);
         let continued = |call: &mut Call| {
             let room = call.recording.continued.len() < limits::RECORD_CONTINUED_MAX;
             // A repeated webhook gets the answer of the first.

@@ -3,7 +3,7 @@
 use super::voice::{FRAME, Script};
 use super::{Site, column, discreet, millis, openai_is, says, spoken, stopped, transcript};
 use callwarden_core::far_end::openai::{Fault, Refusal};
-use callwarden_core::far_end::{HangUp, Heard, Ledger, Plan};
+use callwarden_core::far_end::{AfterFailure, HangUp, Heard, Ledger, Plan};
 use callwarden_tests::balancer::Balancer;
 use callwarden_tests::database::TestDatabase;
 use callwarden_tests::http::until;
@@ -21,9 +21,10 @@ fn outage() -> Option<Fault> {
     Some(Fault::Refuse(Refusal::overloaded()))
 }
 
-/// The caller speaks to a stream, then to a recording, and leaves in the middle of it.
+/// The caller speaks to a stream, then to a recording, and leaves in the middle of it. Twilio asks nothing when the stream
+/// breaks: asked, the next process would let the caller go on.
 fn speaks_twice(script: &Script) -> Plan {
-    Plan { hangs_up: HangUp::Recording(millis(2_500)), ..says(script) }
+    Plan { hangs_up: HangUp::Recording(millis(2_500)), after_failure: AfterFailure::Nothing, ..says(script) }
 }
 
 /// What was said on the one stream of a caller, and on the one recording after it: each begins with the first word.

@@ -123,7 +123,8 @@ fn allowed(play: &Play<'_>, call: usize, ledger: &Ledger, silence: Silence) -> O
                 rest += 1;
                 limits::CLAIM_OVERDUE * rest.min(limits::OVERDUE_FACTOR_MAX) + Duration::from_secs(6)
             }
-            // What a kill may cost today: see `README.md`.
+            // What a kill may cost: see `README.md`.
+            Trouble::Killed if play.database.is_empty() => TAKEN_OVER + longest_down(script),
             Trouble::Killed => return None,
             Trouble::Frozen => milliseconds(8_000) + limits::BRIDGE_TIME + Duration::from_secs(2),
             Trouble::Broken => limits::BRIDGE_TIME + Duration::from_secs(2),
@@ -139,6 +140,18 @@ fn allowed(play: &Play<'_>, call: usize, ledger: &Ledger, silence: Silence) -> O
         allowed += ANOTHER_NODE;
     }
     Some(allowed)
+}
+
+/// From a kill until the call is watched by another process and its time there is over. A process that has begun a moment
+/// ago takes nobody for gone before its own word has been good for a while.
+const TAKEN_OVER: Duration = Duration::from_millis(2 * 6_000 + 2 * 2_000 + 8_000 + 2_000);
+
+/// How long a place is without a process.
+fn longest_down(script: &script::Script) -> Duration {
+    let down = |step: &script::Step| {
+        if let Happening::Kill { down, .. } = step.what { milliseconds(down) } else { Duration::ZERO }
+    };
+    script.steps.iter().map(down).sum()
 }
 
 /// A trouble so long before a silence may still be felt in it: the longest deadline that may run from it.

@@ -94,13 +94,15 @@ impl Alone {
                 self.segments.extend(segments);
                 StoreAnswer::Done
             }
-            StoreCommand::Open | StoreCommand::Release { .. } => StoreAnswer::Done,
-            StoreCommand::Claim(_) => StoreAnswer::Claimed(true),
+            StoreCommand::Open | StoreCommand::Release { .. } | StoreCommand::Retire { .. } => StoreAnswer::Done,
+            StoreCommand::Claim(_) => StoreAnswer::Claimed(Ok(())),
             StoreCommand::TakeRecordings { .. } => StoreAnswer::Recordings(Vec::new()),
             StoreCommand::TakeOverdue => StoreAnswer::Overdue(Vec::new()),
             StoreCommand::FindDone { .. } => StoreAnswer::Known(Vec::new()),
             StoreCommand::Inherit { .. } => StoreAnswer::Segments(self.inherited.pop_front().unwrap_or_default()),
             StoreCommand::FindStale => StoreAnswer::Segments(Vec::new()),
+            StoreCommand::FindCall { .. } => StoreAnswer::Found(None),
+            StoreCommand::Renew { .. } => StoreAnswer::TakenOver(Vec::new()),
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! It keeps facts as they came instead of merging them: what the merges yield is tested on the real databases.
 
+use super::nodes::Nodes;
 use super::rows::Rows;
 use callwarden_core::limits;
 use callwarden_core::sid::CallSid;
 use callwarden_core::store::{
-    CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, Source, StoreAnswer, StoreCommand, StoreError,
+    CallFact, CallStatus, EventFact, Fact, FallbackReason, RecordingFact, Refusal, Source, StoreAnswer, StoreCommand,
+    StoreError,
 };
 use callwarden_core::time::{Instant, Now};
 use std::collections::BTreeMap;
@@ -52,6 +54,8 @@ pub struct SimulatedDatabase {
     pub claims_asked: usize,
     /// Held claims: by whom, until when.
     pub claims: BTreeMap<CallSid, (String, Instant)>,
+    /// Which processes live, and whose call is whose.
+    pub nodes: Nodes,
     /// How many commands of each kind arrived: opens and others.
     pub commands: usize,
     /// When a command last failed.
@@ -73,6 +77,7 @@ impl Default for SimulatedDatabase {
             rows: Rows::default(),
             claims_asked: 0,
             claims: BTreeMap::new(),
+            nodes: Nodes::default(),
             commands: 0,
             ill_at: None,
             slow_at: None,
@@ -153,13 +158,21 @@ impl SimulatedDatabase {
                 let held =
                     self.claims.get(&claim.call).is_some_and(|(node, until)| *node != claim.node && *until > now.mono);
                 let started = self.of(claim.call).filter_map(|fact| fact.stream).map(|(ordinal, _)| ordinal).max();
-                let elsewhere = started.is_some_and(|streams| streams > claim.known_streams);
-                let granted = !over && !held && !elsewhere && self.fallback(claim.call).is_none();
-                if granted {
+                let finished = !claim.knows_finished && self.of(claim.call).any(|fact| fact.finished_at.is_some());
+                let elsewhere = finished || started.is_some_and(|streams| streams > claim.known_streams);
+                let refusal = match () {
+                    () if over => Err(Refusal::Over),
+                    () if self.has_recording(claim.call) => Err(Refusal::Recorded),
+                    () if self.fallback(claim.call).is_some() => Err(Refusal::FellBack),
+                    () if elsewhere => Err(Refusal::Elsewhere),
+                    () if held => Err(Refusal::Held),
+                    () => Ok(()),
+                };
+                if refusal.is_ok() {
                     let until = now.mono + limits::CLAIM_LEASE;
                     self.claims.insert(claim.call, (claim.node, until));
                 }
-                return StoreAnswer::Claimed(granted);
+                return StoreAnswer::Claimed(refusal);
             }
             StoreCommand::Release { call, .. } => {
                 self.claims.remove(&call);
@@ -171,17 +184,27 @@ impl SimulatedDatabase {
             StoreCommand::FindDone { segments } => return StoreAnswer::Known(self.rows.done(&segments)),
             StoreCommand::Inherit { node } => return StoreAnswer::Segments(self.rows.inherit(&node)),
             StoreCommand::FindStale => return StoreAnswer::Segments(self.rows.stale(now)),
+            StoreCommand::Renew { node, gone } => {
+                self.nodes.renew(&node, now.mono);
+                for gone in gone {
+                    self.nodes.declare_gone(&gone, now.mono);
+                }
+                return StoreAnswer::TakenOver(self.take_over(&node, now));
+            }
+            StoreCommand::FindCall { call } => return StoreAnswer::Found(self.find_call(call, now).map(Box::new)),
+            StoreCommand::Retire { node } => self.nodes.declare_gone(&node, now.mono),
         }
         StoreAnswer::Done
     }
 
     /// Takes what a process says of a call.
     pub fn take_call(&mut self, at: Instant, fact: CallFact) {
+        self.nodes.told(&fact);
         self.by_call.entry(fact.call).or_default().push(self.call_facts.len());
         self.call_facts.push((at, fact));
     }
 
-    fn of(&self, call: CallSid) -> impl Iterator<Item = &CallFact> {
+    pub(super) fn of(&self, call: CallSid) -> impl Iterator<Item = &CallFact> {
         let places = self.by_call.get(&call).map(Vec::as_slice).unwrap_or_default();
         places.iter().map(|place| &self.call_facts[*place].1)
     }

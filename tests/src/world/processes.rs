@@ -21,6 +21,7 @@ impl World {
             sockets: BTreeMap::new(),
             of_request: BTreeMap::new(),
         });
+        self.born(self.nodes.len() - 1);
         self.perform(self.nodes.len() - 1, out);
     }
 
@@ -51,6 +52,8 @@ impl World {
     /// Kills a process: its sockets are lost, and so is the answer to whatever it was asked. Its disk stays.
     pub fn kill(&mut self, place: usize) {
         let process = self.process(place);
+        // The model does not know what one process leaves to the next.
+        self.history = None;
         let node = &mut self.nodes[place];
         if !node.is_running() {
             return;
@@ -84,6 +87,7 @@ impl World {
         node.settings.node.push('+');
         let mut out = Vec::new();
         node.switchboard = Switchboard::new(now, node.settings.clone(), &mut out);
+        self.born(place);
         self.perform(place, out);
     }
 

@@ -150,6 +150,9 @@ impl World {
         let mut out = Vec::new();
         let now = self.now_at(place);
         let big = matches!(input, Input::Request { .. });
+        if let Some(history) = &mut self.history {
+            history.heard(place, now, &input);
+        }
         self.nodes[place].switchboard.handle(now, input, &mut out);
         assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX, "I5: {} outputs (request: {big})", out.len());
         self.perform(place, out);
@@ -159,7 +162,11 @@ impl World {
     pub(super) fn perform(&mut self, place: usize, out: Vec<Output>) {
         assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX * limits::EXPIRIES_PER_TURN_MAX, "I5: {}", out.len());
         let process = self.process(place);
+        let now = self.now_at(place);
         for output in out {
+            if let Some(history) = &mut self.history {
+                history.said(place, now, &output);
+            }
             match output {
                 Output::Log(line) => self.log(*line),
                 Output::Reply { id, response } => self.reply(place, id, response),

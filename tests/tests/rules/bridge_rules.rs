@@ -169,6 +169,37 @@ fn late_word_of_the_old_stream_does_not_postpone_the_question() {
     assert_near(world.rest_at(Method::Get).expect("Twilio was asked"), answered, limits::BRIDGE_TIME_RECONNECT);
 }
 
+/// Twilio's callback that a stream stopped may come after the request that follows the stream was answered.
+#[test]
+fn late_word_of_the_old_stream_does_not_agree_with_no_such_call() {
+    let mut world = World::new();
+    world.rest_next = [RestFault::Refused(404, 20404), ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.run_for(seconds(1.0));
+    world.webhook(path::STREAM_ENDED, caller, &[]);
+    let stopped = [("StreamEvent", "stream-stopped"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &stopped);
+    world.run_for(seconds(5.0));
+    assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamLost));
+    assert_eq!(world.rest_count(Method::Post), 1, "the caller waits for a stream that did not come");
+}
+
+/// Nor is it a sign of an update that Twilio never got.
+#[test]
+fn late_word_of_the_old_stream_is_no_sign_of_an_update() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, RestFault::Lost, ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.webhook(path::STREAM_ENDED, caller, &[]);
+    world.run_until(seconds(9.0), |world| world.rest_count(Method::Post) == 1);
+    let stopped = [("StreamEvent", "stream-stopped"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &stopped);
+    world.run_for(seconds(8.0));
+    assert_eq!(world.rest_count(Method::Post), 2);
+}
+
 #[test]
 fn a_stop_that_was_seen_agrees_at_once_with_no_such_call() {
     let mut world = World::new();
@@ -196,6 +227,8 @@ fn a_stop_that_twilio_tells_of_after_another_stream_was_asked_for_agrees_with_no
 #[test]
 fn a_claim_refused_for_a_fallback_that_did_not_come_about_is_waited_for_as_long_as_a_claim_lasts() {
     let mut world = World::new();
+    // The model does not know why a claim is refused.
+    world.history = None;
     world.rest_next = [ALIVE, ALIVE, ACCEPTED].into();
     let (caller, ..) = streaming(&mut world);
     let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
@@ -216,7 +249,7 @@ fn a_refused_claim_is_believed_while_twilio_does_not_say_that_the_call_lives() {
         world.rest_always = answer;
         let (caller, ..) = streaming(&mut world);
         let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
-        fact.status = Some(CallStatus::Completed);
+        fact.fallback = Some((world.now.unix, FallbackReason::StreamError));
         world.database.take_call(world.now.mono, fact);
         world.run_for(limits::QUIET_TIME + limits::BRIDGE_TIME * 4);
         assert!(world.rest_count(Method::Get) > 1, "{answer:?}");
@@ -387,4 +420,17 @@ fn an_entry_leaves_memory_a_minute_after_its_end_or_five_hours_after_the_last_wo
     assert_eq!(world.nodes[0].switchboard.gauges().calls, 1);
     world.run_for(seconds(2.0));
     assert_eq!(world.nodes[0].switchboard.gauges().calls, 0);
+}
+
+#[test]
+fn a_call_whose_end_twilio_had_to_be_asked_for_stays_in_memory_for_a_minute_too() {
+    let mut world = World::new();
+    world.rest_next = [RestFault::NotSent; 20].into();
+    world.rest_always = RestFault::Found("completed");
+    let caller = Caller::new(1);
+    world.announce(caller);
+    world.run_until(seconds(300.0), |world| world.database.status(caller.call) == Some(CallStatus::Completed));
+    world.run_for(seconds(50.0));
+    let late = world.webhook(path::INCOMING_CALL, caller, &[("CallStatus", "ringing")]);
+    assert!(late.contains("<Response/>"), "{late}");
 }

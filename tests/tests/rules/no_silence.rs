@@ -198,7 +198,7 @@ fn an_outage_of_the_database_adds_the_time_of_a_claim_and_of_a_row_at_most() {
             let ledger = world.run_to_the_end_of(call).clone();
             let allowed = bound(stream, AfterFailure::Action, RestFault::None).unwrap_or_default();
             assert!(
-                ledger.longest_dead_air() <= allowed + limits::CLAIM_TIME + SLACK,
+                ledger.longest_dead_air() <= allowed + limits::CLAIM_TIME.max(limits::ROW_TIME) + SLACK,
                 "{fault:?} {stream:?}\n{ledger}"
             );
             world.database.fault = DatabaseFault::None;

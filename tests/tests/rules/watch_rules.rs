@@ -50,6 +50,21 @@ fn a_call_without_start_is_redirected_once_eight_seconds_after_the_answer() {
 }
 
 #[test]
+fn a_stream_error_just_before_the_watch_does_not_postpone_it() {
+    let mut world = World::new();
+    world.rest_always = RestFault::Refused(200, 0);
+    let caller = Caller::new(1);
+    world.announce(caller);
+    let answered = world.now.mono;
+    world.run_for(seconds(7.0));
+    let stream = caller.stream(1);
+    let error = [("StreamEvent", "stream-error"), ("StreamSid", stream.as_str()), ("StreamError", "31920")];
+    world.webhook(path::STREAM_STATUS, caller, &error);
+    world.run_for(seconds(3.0));
+    assert_near(world.rest_at(Method::Post).expect("it fell back"), answered, seconds(8.0));
+}
+
+#[test]
 fn a_mute_call_is_redirected_six_seconds_after_start() {
     let (mut world, call, at) = fallen_back(Plan::with_fault(StreamFault::Mute(None)));
     let start = world.logged_at(call, Event::WsStart).expect("a start");

@@ -9,8 +9,8 @@ use callwarden_core::store::{CallStatus, Claim, FallbackReason, StoreAnswer, Sto
 use callwarden_tests::database::{TestDatabase, answered};
 
 async fn claim(store: &Store, node: &str, known_streams: u32) -> bool {
-    let claim = Claim { call: call(1), node: node.to_owned(), at: AT, known_streams };
-    answered(store, StoreCommand::Claim(claim)).await == StoreAnswer::Claimed(true)
+    let claim = Claim { call: call(1), node: node.to_owned(), at: AT, known_streams, knows_finished: false };
+    answered(store, StoreCommand::Claim(claim)).await == StoreAnswer::Claimed(Ok(()))
 }
 
 async fn release(store: &Store, node: &str) {

@@ -4,6 +4,7 @@ mod claims;
 mod forgotten;
 mod known;
 mod migration;
+mod nodes;
 mod outages;
 mod overdue;
 mod plans;

@@ -106,6 +106,11 @@ fn what_is_no_recording_says_what_it_is() {
             "format 3, 32 bits, 1 channels, 8000 samples",
         ),
         (of_kind(1, 1, 0, 16), NotARecording::Format { tag: 1, bits: 16, channels: 1, rate: 0 }, "0 samples a second"),
+        (
+            of_kind(1, 1, 384_001, 16),
+            NotARecording::Format { tag: 1, bits: 16, channels: 1, rate: 384_001 },
+            "384001 samples a second",
+        ),
         (of_kind(1, 3, 8_000, 16), NotARecording::Format { tag: 1, bits: 16, channels: 3, rate: 8_000 }, "3 channels"),
         (of_kind(1, 0, 8_000, 16), NotARecording::Format { tag: 1, bits: 16, channels: 0, rate: 8_000 }, "0 channels"),
         (of_kind(1, 1, 8_000, 8), NotARecording::Format { tag: 1, bits: 8, channels: 1, rate: 8_000 }, "8 bits"),

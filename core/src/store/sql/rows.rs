@@ -1,7 +1,7 @@
 //! Rows that statements return, as the values they stand for.
 
 use super::{Column, Parameter};
-use crate::store::{Origin, OverdueCall, SegmentKey, TakenRecording, WaitingSegment};
+use crate::store::{KnownCall, Origin, OverdueCall, Refusal, SegmentKey, Source, TakenRecording, WaitingSegment};
 use crate::time::UnixMillis;
 use core::time::Duration;
 
@@ -10,6 +10,21 @@ pub(super) const RECORDING: &[Column] =
     &[Column::Text, Column::Text, Column::Text, Column::Integer, Column::Integer, Column::Integer, Column::Text];
 /// The columns of an overdue call.
 pub(super) const OVERDUE: &[Column] = &[Column::Text, Column::Text, Column::Integer, Column::Integer];
+/// The columns of a known call.
+pub(super) const KNOWN_CALL: &[Column] = &[
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Integer,
+    Column::Text,
+    Column::Integer,
+    Column::Integer,
+    Column::Integer,
+    Column::Integer,
+];
+/// The column of a claim's refusal.
+pub(super) const REFUSAL: &[Column] = &[Column::Text];
 /// The columns of a segment's key.
 pub(super) const KEY: &[Column] = &[Column::Text, Column::Text, Column::Integer];
 /// The columns of a waiting segment.
@@ -43,6 +58,27 @@ pub(super) fn overdue(row: &[Parameter]) -> Option<OverdueCall> {
         look_ups: integer(look_ups)?.try_into().ok()?,
         ended: integer(ended)? != 0,
     })
+}
+
+pub(super) fn known_call(row: &[Parameter]) -> Option<KnownCall> {
+    let [call, account, host, source, streams, stream, heard, finished, age, recorded] = row else { return None };
+    Some(KnownCall {
+        call: text(call)?.parse().ok()?,
+        account: text(account).and_then(|sid| sid.parse().ok()),
+        host: text(host).map(str::to_owned),
+        source: text(source).and_then(Source::parse),
+        streams: integer(streams)?.try_into().ok()?,
+        stream: text(stream).and_then(|sid| sid.parse().ok()),
+        heard: integer(heard)? != 0,
+        finished: integer(finished)? != 0,
+        age: Duration::from_millis(integer(age)?.try_into().ok()?),
+        recorded: integer(recorded)? != 0,
+    })
+}
+
+pub(super) fn refusal(row: &[Parameter]) -> Option<Refusal> {
+    let [reason] = row else { return None };
+    Refusal::parse(text(reason)?)
 }
 
 pub(super) fn key(row: &[Parameter]) -> Option<SegmentKey> {

@@ -7,21 +7,28 @@ use crate::store::{
 };
 
 const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::Sqlite];
-const VERBS: [Verb; 14] = [
+const VERBS: [Verb; 21] = [
+    Verb::RenewNode,
+    Verb::DeclareGone,
     Verb::MergeCall,
     Verb::Claim,
+    Verb::ClaimRefusal,
     Verb::Release,
+    Verb::FindCall,
     Verb::TakeOverdue,
+    Verb::TakeOver,
     Verb::AddEvent,
     Verb::MergeRecording,
     Verb::PassOver,
     Verb::TakeRecordings,
     Verb::ReturnRecordings,
+    Verb::ReturnOfTheGone,
     Verb::MergeSegment,
     Verb::DoneSegment,
     Verb::SegmentsOf,
     Verb::StaleSegments,
     Verb::JoinTranscript,
+    Verb::ForgetNodes,
 ];
 
 fn call_fact(call: u128, at: i64) -> Fact {
@@ -80,8 +87,17 @@ fn each_placeholder_has_its_parameter() {
         },
         StoreCommand::Inherit { node: "node".to_owned() },
         StoreCommand::FindStale,
-        StoreCommand::Claim(Claim { call, node: "node".to_owned(), at: UnixMillis(1), known_streams: 0 }),
+        StoreCommand::Claim(Claim {
+            call,
+            node: "node".to_owned(),
+            at: UnixMillis(1),
+            known_streams: 0,
+            knows_finished: false,
+        }),
         StoreCommand::Release { call, node: "node".to_owned() },
+        StoreCommand::Renew { node: "node".to_owned(), gone: vec!["gone".to_owned()] },
+        StoreCommand::FindCall { call },
+        StoreCommand::Retire { node: "node".to_owned() },
     ];
     for dialect in DIALECTS {
         for statement in commands.iter().flat_map(|command| statements(command, dialect)) {
@@ -106,7 +122,10 @@ fn the_lists_in_the_texts_are_in_the_order_of_the_types() {
         assert!(Verb::MergeCall.sql(dialect).contains(&format!("('{}',", statuses.join(" "))));
         assert!(Verb::MergeCall.sql(dialect).contains(&format!("('{}',", reasons.join(" "))));
         assert!(Verb::MergeRecording.sql(dialect).contains(&format!("('{}',", states.join(" "))));
-        assert!(Verb::Claim.sql(dialect).contains(&format!("NOT IN ({})", terminal.join(", "))));
+        for verb in [Verb::Claim, Verb::TakeOver] {
+            assert!(verb.sql(dialect).contains(&format!("NOT IN ({})", terminal.join(", "))));
+        }
+        assert!(Verb::ClaimRefusal.sql(dialect).contains(&format!("IN ({})", terminal.join(", "))));
     }
     for list in [&statuses[..], &reasons, &states] {
         for (place, name) in list.iter().enumerate() {
@@ -165,12 +184,24 @@ fn times_and_counts_stay_within_what_both_databases_keep() {
 #[test]
 fn only_a_claim_is_answered_by_the_number_of_rows() {
     let call = CallSid::from_number(1);
-    let claim = StoreCommand::Claim(Claim { call, node: String::new(), at: UnixMillis(0), known_streams: 0 });
+    let claim = StoreCommand::Claim(Claim {
+        call,
+        node: String::new(),
+        at: UnixMillis(0),
+        known_streams: 0,
+        knows_finished: false,
+    });
     let (none, one) = (Outcome::default(), Outcome { rows_affected: 1, rows: Vec::new() });
     assert_eq!(
         (answer(&claim, &none), answer(&claim, &one)),
-        (StoreAnswer::Claimed(false), StoreAnswer::Claimed(true))
+        (StoreAnswer::Claimed(Err(Refusal::Held)), StoreAnswer::Claimed(Ok(())))
     );
+    for reason in Refusal::ALL {
+        let refused = Outcome { rows_affected: 0, rows: vec![vec![text(reason.as_str())]] };
+        assert_eq!(answer(&claim, &refused), StoreAnswer::Claimed(Err(reason)));
+        let sql = Verb::ClaimRefusal.sql(Dialect::Postgres);
+        assert!(sql.contains(&format!("'{}'", reason.as_str())), "{sql}");
+    }
     assert_eq!(answer(&StoreCommand::Open, &none), StoreAnswer::Done);
     assert_eq!(answer(&StoreCommand::Facts(Vec::new()), &none), StoreAnswer::Done);
     assert_eq!(answer(&StoreCommand::Release { call, node: String::new() }, &none), StoreAnswer::Done);

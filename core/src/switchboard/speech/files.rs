@@ -164,6 +164,7 @@ impl Switchboard {
     fn adopted(&mut self, orphans: Vec<Orphan>) {
         for Orphan { node, files } in orphans {
             self.adoptees.extend(files);
+            self.renewals.is_gone(&node, self.now.mono);
             if !self.inherit.contains(&node) {
                 self.inherit.push_back(node);
             }

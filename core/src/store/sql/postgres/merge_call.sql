@@ -4,7 +4,7 @@
 INSERT INTO call_log AS known (
     call_sid, created_at, updated_at, node, account_sid, from_number, to_number, direction, public_host, status,
     source, streams, stream_sid, stream_started_at, first_media_at, frames, fallback_at, fallback_reason, how_far_at,
-    how_far, finished_at, ended_at, duration_seconds, transcript_status, recording_missing
+    how_far, finished_at, ended_at, duration_seconds, transcript_status, recording_missing, node_at
 ) VALUES (
     $1,
     timestamptz 'epoch' + $2 * interval '1 millisecond',
@@ -19,14 +19,16 @@ INSERT INTO call_log AS known (
     $19,
     timestamptz 'epoch' + $20 * interval '1 millisecond',
     timestamptz 'epoch' + $21 * interval '1 millisecond',
-    $22, $23, $24
+    $22, $23, $24,
+    timestamptz 'epoch' + $25 * interval '1 millisecond'
 )
 ON CONFLICT (call_sid) DO UPDATE SET
     created_at = least(known.created_at, excluded.created_at),
     updated_at = greatest(known.updated_at, excluded.updated_at),
     node = CASE
-        WHEN (excluded.updated_at, excluded.node) > (known.updated_at, known.node)
+        WHEN (excluded.node_at, excluded.node) > (known.node_at, known.node)
         THEN excluded.node ELSE known.node END,
+    node_at = greatest(known.node_at, excluded.node_at),
     account_sid = greatest(known.account_sid, excluded.account_sid),
     from_number = greatest(known.from_number, excluded.from_number),
     to_number = greatest(known.to_number, excluded.to_number),

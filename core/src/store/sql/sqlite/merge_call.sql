@@ -5,16 +5,18 @@
 INSERT INTO call_log AS known (
     call_sid, created_at, updated_at, node, account_sid, from_number, to_number, direction, public_host, status,
     source, streams, stream_sid, stream_started_at, first_media_at, frames, fallback_at, fallback_reason, how_far_at,
-    how_far, finished_at, ended_at, duration_seconds, transcript_status, recording_missing
+    how_far, finished_at, ended_at, duration_seconds, transcript_status, recording_missing, node_at
 ) VALUES (
-    $1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24
+    $1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25
 )
 ON CONFLICT (call_sid) DO UPDATE SET
     created_at = min(known.created_at, excluded.created_at),
     updated_at = max(known.updated_at, excluded.updated_at),
     node = CASE
-        WHEN (excluded.updated_at, excluded.node) > (known.updated_at, known.node)
+        WHEN (excluded.node_at, excluded.node) > (known.node_at, known.node)
         THEN excluded.node ELSE known.node END,
+    node_at = max(known.node_at, excluded.node_at),
     account_sid = coalesce(max(known.account_sid, excluded.account_sid), known.account_sid, excluded.account_sid),
     from_number = coalesce(max(known.from_number, excluded.from_number), known.from_number, excluded.from_number),
     to_number = coalesce(max(known.to_number, excluded.to_number), known.to_number, excluded.to_number),
