@@ -6,6 +6,7 @@ pub mod caller;
 pub mod database;
 pub mod deployment;
 pub mod engine;
+pub mod fuzzing;
 pub mod generate;
 pub mod google;
 pub mod http;

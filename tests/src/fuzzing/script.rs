@@ -1,0 +1,11 @@
+//! A whole run of the simulation: every invariant, from any bytes.
+
+use crate::generate;
+use crate::simulation;
+
+/// The script that the bytes stand for, played to its end.
+pub fn script(data: &[u8]) {
+    if let Err(failure) = simulation::run(&generate::script(data)) {
+        panic!("{failure}");
+    }
+}
