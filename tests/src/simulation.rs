@@ -1,7 +1,7 @@
 //! The simulation: plays a script in a world of its own and holds the invariants.
 //!
 //! What a process may not do is checked where it would be done (`world::invariants`). What a caller went through is
-//! judged at the end of the call, from the far end's ledger ([`judge`]). Every run ends with a *liveness phase*: faults
+//! judged at the end of the call, from the far end's ledger (`judge`). Every run ends with a *liveness phase*: faults
 //! off, time on, everything finishes.
 
 mod hostile;

@@ -132,7 +132,7 @@ pub struct World {
     pub nuisance: bool,
     /// Delivers every webhook of a call a second time so much later; the second answer goes nowhere (I7).
     pub twice: Option<Duration>,
-    /// What the only switchboard heard and said, for the [model](crate::model) that judges it in the end; `None` where the
+    /// What the only switchboard heard and said, for the [model] that judges it in the end; `None` where the
     /// model cannot: several processes, and whatever came before or comes after a kill.
     pub history: Option<History>,
     /// Answers to requests of [`World::request`].
