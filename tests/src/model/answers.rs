@@ -163,8 +163,8 @@ pub fn claim(told: &[Told], deployment: &Deployment) -> Option<Due> {
         let (rule, kind) = expected(told, path, form, now, deployment);
         let moves = match path.as_str() {
             "/webhook/stream_ended" => true,
-            // Assumed: a process that stops moves a call that had a document with a stream.
-            "/webhook/incoming_call" => !value(form, "ErrorCode").is_empty() || had_stream(&told[..at]),
+            // Assumed: a process that stops moves a call that had a document with a stream, or still waits for it.
+            "/webhook/incoming_call" => !value(form, "ErrorCode").is_empty() || was_announced_before_a_drain(told, at),
             _ => false,
         };
         (moves && kind == Kind::Record).then_some(Due { at: row_read(told, now), duty: Duty::Claim(reason), rule })
@@ -228,10 +228,10 @@ fn stream_ended(told: &[Told], since: Instant, deployment: &Deployment) -> (&'st
     }
 }
 
-/// Whether the call was announced before the process began to stop.
-fn had_stream(told: &[Told]) -> bool {
+/// Whether the call was announced before the process began to stop, by the request at this place at the latest.
+fn was_announced_before_a_drain(told: &[Told], at: usize) -> bool {
     let drains = told.iter().position(|t| matches!(t.event, Event::Drains));
-    told[..drains.unwrap_or_default()]
+    told[..drains.unwrap_or_default().min(at + 1)]
         .iter()
         .any(|t| matches!(&t.event, Event::Asks { path, .. } if path == "/webhook/incoming_call"))
 }

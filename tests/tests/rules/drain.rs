@@ -108,8 +108,6 @@ fn a_stream_that_another_process_had_and_twilio_says_has_stopped_stands_in_no_cl
 #[test]
 fn a_call_whose_row_is_written_while_the_process_begins_to_stop_is_recorded_with_a_reason() {
     let mut world = World::new();
-    // The model knows no call that is announced while a process begins to stop.
-    world.history = None;
     world.database.latency = seconds(0.1);
     let caller = Caller::new(1);
     let place = world.request(signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")])));
