@@ -36,15 +36,17 @@ impl Switchboard {
 
     /// The store did not answer a webhook's row, a claim or an intent in time.
     fn waited_long_enough(&mut self, key: CallKey, out: &mut Vec<Output>) {
-        let row_is_late = self.calls.get(key).is_some_and(|call| !call.waiting.is_empty());
-        if row_is_late && !self.claim_is_open(key) {
+        let somebody_waits = self.calls.get(key).is_some_and(|call| !call.waiting.is_empty());
+        if somebody_waits && !self.claim_is_open(key) {
             self.database.was_too_slow(self.now.mono, out);
         }
         if self.calls.get(key).is_some_and(|call| call.row_awaited) {
             return self.row_is_there(key, out);
         }
-        self.claim_settled(key, None, out);
-        self.answer_waiting(key, out);
+        if somebody_waits {
+            self.claim_settled(key, None, out);
+            self.answer_waiting(key, out);
+        }
         self.close_finished(key, out);
     }
 

@@ -4,7 +4,7 @@ use super::Disagreement;
 use super::admission::value;
 use super::deployment::Deployment;
 use super::duties::{Due, Duty};
-use super::knows::{self, Claim};
+use super::knows;
 use super::tale::{Event, Tale, Told};
 use callwarden_core::http::Response;
 use callwarden_core::store::FallbackReason;
@@ -99,7 +99,9 @@ fn parameter(text: &str, name: &str) -> String {
 /// A `stream_ended` this soon after one that was answered with `<Connect>` is its repeat (D5).
 const REPEAT_TIME: Duration = Duration::from_millis(200);
 /// The longest wait for what a row says.
-const ROW_TIME: Duration = Duration::from_millis(500);
+const ROW_READ_TIME: Duration = Duration::from_millis(500);
+/// The longest wait for a call's own row (D1).
+const ROW_TIME: Duration = Duration::from_secs(1);
 /// Streams of one call (the `stream_ended` table).
 const STREAMS_MAX: usize = 3;
 /// A recording of so many seconds hit its length.
@@ -153,29 +155,44 @@ fn expected(
 #[must_use]
 pub fn claim(told: &[Told], deployment: &Deployment) -> Option<Due> {
     let answered = |of: usize| told.iter().any(|t| matches!(t.event, Event::Answers { ask, .. } if ask == of));
-    let waiting = (0..told.len()).filter_map(|at| match &told[at].event {
+    let mut waiting = (0..told.len()).filter_map(|at| match &told[at].event {
         Event::Asks { ask, path, form } if !answered(*ask) => Some((path, form, at)),
         _ => None,
     });
     let reason = if knows::was_heard(told) { FallbackReason::StreamLost } else { FallbackReason::StreamError };
-    waiting.filter(|_| !is_claimed(told) && !knows::is_recorded(told)).find_map(|(path, form, at)| {
+    if knows::is_claimed(told) || knows::is_recorded(told) {
+        return None;
+    }
+    waiting.find_map(|(path, form, at)| {
         let now = told[at].at.mono;
         let (rule, kind) = expected(told, path, form, now, deployment);
-        let moves = match path.as_str() {
-            "/webhook/stream_ended" => true,
+        let due = match path.as_str() {
+            "/webhook/stream_ended" => Some(row_read(told, now)),
+            "/webhook/incoming_call" if !value(form, "ErrorCode").is_empty() => Some(now),
             // Assumed: a process that stops moves a call that had a document with a stream, or still waits for it.
-            "/webhook/incoming_call" => !value(form, "ErrorCode").is_empty() || was_announced_before_a_drain(told, at),
-            _ => false,
+            "/webhook/incoming_call" if was_announced_before_a_drain(told, at) => Some(row_stored(told, at)),
+            _ => None,
         };
-        (moves && kind == Kind::Record).then_some(Due { at: row_read(told, now), duty: Duty::Claim(reason), rule })
+        due.filter(|_| kind == Kind::Record).map(|at| Due { at, duty: Duty::Claim(reason), rule })
     })
 }
 
 /// Before a stream's end is judged the row is read, for another process may have had the stream: so long that takes.
+/// Assumed: the row's being written ends that wait too.
 fn row_read(told: &[Told], asked: Instant) -> Instant {
     let Some(sought) = told.iter().rposition(|t| matches!(t.event, Event::SeeksRow)) else { return asked };
-    let read = told[sought..].iter().find(|t| matches!(t.event, Event::RowRead)).map(|t| t.at.mono);
-    asked.max(read.unwrap_or(told[sought].at.mono + ROW_TIME))
+    let is_there = |t: &&Told| matches!(t.event, Event::RowRead | Event::RowStored { .. });
+    let read = told[sought..].iter().find(is_there).map(|t| t.at.mono);
+    asked.max(read.unwrap_or(told[sought].at.mono + ROW_READ_TIME))
+}
+
+/// Whoever is first to ask about a call waits for its row, and is answered by what is right when that is there (D1).
+fn row_stored(told: &[Told], at: usize) -> Instant {
+    let asked = told[at].at.mono;
+    let of_it = |t: &Told| matches!(t.event, Event::Stores) && t.at.mono == asked;
+    let Some(stores) = told[at..].iter().position(of_it) else { return asked };
+    let stored = told[at + stores..].iter().find(|t| matches!(t.event, Event::RowStored { .. })).map(|t| t.at.mono);
+    stored.unwrap_or(asked + ROW_TIME)
 }
 
 fn incoming_call(told: &[Told], form: &[(String, String)], deployment: &Deployment) -> (&'static str, Kind) {
@@ -184,7 +201,7 @@ fn incoming_call(told: &[Told], form: &[(String, String)], deployment: &Deployme
     } else if knows::has_recording_ended(told) {
         // As in the table of `stream_ended`, where D5 is silent.
         ("W6", Kind::HangUp)
-    } else if is_claimed(told) || !value(form, "ErrorCode").is_empty() {
+    } else if knows::is_claimed(told) || !value(form, "ErrorCode").is_empty() {
         ("D5", Kind::Record)
     } else if !deployment.streaming || knows::drains(told) {
         ("section 5", Kind::Record)
@@ -193,12 +210,6 @@ fn incoming_call(told: &[Told], form: &[(String, String)], deployment: &Deployme
     } else {
         ("section 5", Kind::Connect)
     }
-}
-
-/// Whether the fallback is claimed, as far as this process has a say. A claim that the store refused is not its own, and
-/// it does not say whose: assumed is that the process goes on without.
-fn is_claimed(told: &[Told]) -> bool {
-    matches!(knows::claim(told), Claim::Asked(_) | Claim::Held(_))
 }
 
 /// The table of section 6, from the top.
@@ -213,7 +224,7 @@ fn stream_ended(told: &[Told], since: Instant, deployment: &Deployment) -> (&'st
         ("stream_ended: finished (W12)", Kind::Goodbye)
     } else if knows::has_recording_ended(told) {
         ("stream_ended: a recording has ended", Kind::HangUp)
-    } else if is_claimed(told) {
+    } else if knows::is_claimed(told) {
         ("stream_ended: claimed (W5)", Kind::Record)
     } else if !knows::was_heard(told) {
         ("stream_ended: no frame ever (W4)", Kind::Record)

@@ -41,16 +41,22 @@ pub enum Claim {
 pub fn memory(told: &[Told]) -> Vec<usize> {
     let mut from = 0;
     let begins = (0..told.len()).map(|at| {
-        let now = told[at].at.mono;
-        let last = told[at.saturating_sub(1)].at.mono;
-        let gap = now.since(last);
-        let ended = || over_since(&told[from..at]).is_some() && !has_sockets(&told[from..at]);
-        if gap > SILENT_ENTRY || gap > ENDED_KEPT && ended() {
+        let known = &told[from..at];
+        let over = over_since(known);
+        let silent = last_word(known).max(over).map_or(Duration::ZERO, |last| told[at].at.mono.since(last));
+        if silent > SILENT_ENTRY || silent > ENDED_KEPT && over.is_some() && !has_sockets(known) {
             from = at;
         }
         from
     });
     begins.collect()
+}
+
+/// When Twilio last said anything about the call, or one of its streams was let in.
+fn last_word(told: &[Told]) -> Option<Instant> {
+    let is_word =
+        |t: &&Told| matches!(t.event, Event::Asks { .. } | Event::Commands { command: StreamCommand::Accept, .. });
+    told.iter().rfind(is_word).map(|t| t.at.mono)
 }
 
 /// Whether the socket of one of its streams is still there.
@@ -120,10 +126,18 @@ fn is_closed_by_us(told: &[Told]) -> bool {
     told.iter().any(|t| matches!(t.event, Event::Commands { command: StreamCommand::Close, .. }))
 }
 
-/// Whether the caller had finished (W12).
+/// Whether the caller had finished (W12): whoever is being moved to a recording may yet speak there.
 #[must_use]
 pub fn has_finished(told: &[Told]) -> bool {
-    told.iter().any(|t| matches!(t.event, Event::FallsSilent { .. }))
+    let counts = |before: &[Told]| !is_claimed(before) && !is_recorded(before);
+    (0..told.len()).any(|at| matches!(told[at].event, Event::FallsSilent { .. }) && counts(&told[..at]))
+}
+
+/// Whether the fallback is claimed, as far as this process has a say. A claim that the store refused is not its own, and
+/// it does not say whose: assumed is that the process goes on without.
+#[must_use]
+pub fn is_claimed(told: &[Told]) -> bool {
+    matches!(claim(told), Claim::Asked(_) | Claim::Held(_))
 }
 
 /// Whether a recording of the call has called back (W6).

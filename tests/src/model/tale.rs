@@ -236,6 +236,8 @@ impl<'a> Reader<'a> {
             What::Stored { id, result } => self.stored(place, *id, result),
             What::Logged(line) => {
                 let plain = |text: &Option<String>| text.clone().unwrap_or_default();
+                // Also said of a store that merely let a webhook wait too long.
+                self.store_is_down |= line.event == Line::DbError;
                 if let Some(call) = line.call_sid.filter(|_| TELLING.contains(&line.event)) {
                     if line.event == Line::WatchdogCancelled && self.store_is_down {
                         self.tell(place, call, Event::StoreIsDown);

@@ -4,7 +4,7 @@ use super::admission::value;
 use super::answers::Document;
 use super::deployment::Deployment;
 use super::duties::{Due, Duty};
-use super::knows::{self, Claim};
+use super::knows;
 use super::tale::{Event, Told};
 use callwarden_core::id::StreamId;
 use callwarden_core::store::FallbackReason;
@@ -35,8 +35,7 @@ enum Watch {
 /// What the watch of the call is due to do.
 #[must_use]
 pub fn due(told: &[Told], deployment: &Deployment) -> Option<Due> {
-    let unclaimed = matches!(knows::claim(told), Claim::None | Claim::Refused(_));
-    if !unclaimed || knows::over_since(told).is_some() || knows::is_recorded(told) {
+    if knows::is_claimed(told) || knows::over_since(told).is_some() || knows::is_recorded(told) {
         return None;
     }
     let mut watch = Watch::Off;
