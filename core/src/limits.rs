@@ -215,6 +215,9 @@ pub const AMBIGUOUS_REPEATS_MAX: u32 = 2;
 pub const OVER_AGREEMENT: Duration = Duration::from_secs(5);
 /// An update not confirmed for this long closes the socket, so that Twilio asks `stream_ended` (W7).
 pub const UNCONFIRMED_CLOSE: Duration = Duration::from_secs(3);
+/// After the recording document was given and its prompt is over, a recording has called back within this; otherwise
+/// the document went nowhere (W5).
+pub const RECORDING_STARTS: Duration = Duration::from_secs(10);
 /// An unconfirmed claim is overdue again after this (W5).
 pub const CLAIM_OVERDUE: Duration = Duration::from_secs(10);
 /// `stream_ended` usually follows a `stream-error`: REST waits this long for it (W4).

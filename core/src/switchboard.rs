@@ -144,6 +144,8 @@ enum Fetch {
     LookUp(CallKey),
     /// Of a fallback that failed.
     Probe(CallKey),
+    /// Of a call that was given a recording document, for its recordings.
+    Search(CallKey),
     /// With how often the gate had been shut when it left.
     Transcription(JobKey, u32),
     Recording(WorkKey),

@@ -14,8 +14,9 @@
 //!                              Probing ──reached, the call lives──▶ Claiming
 //! ```
 //!
-//! A TwiML fetch confirms it from any state: its answer is the recording document. One that failed begins anew after
-//! [`limits::CLAIM_OVERDUE`]. Before it does, Twilio is asked about the call: a question can be repeated without harm
+//! A TwiML fetch confirms it from any state: its answer is the recording document. Where no recording calls back after
+//! that ([`limits::RECORDING_STARTS`]), the answer went nowhere, as that to a repeated webhook does, and the fallback
+//! has failed after all. One that failed begins anew after [`limits::CLAIM_OVERDUE`]. Before it does, Twilio is asked about the call: a question can be repeated without harm
 //! until an outage is over, an update cannot, for each one restarts a recording that runs.
 
 use crate::id::FetchId;
@@ -43,6 +44,8 @@ pub struct Fallback {
     pub(crate) token: usize,
     /// A sign of the present update was seen while its answer was awaited.
     pub(crate) signs_seen: bool,
+    /// An answer had confirmed it, and no recording began: what its row says of it is our own, and wrong.
+    pub(crate) went_nowhere: bool,
     wait: Duration,
     ambiguous: u32,
     gone: u32,
@@ -92,8 +95,41 @@ pub enum Step {
         /// Without an answer by then it is asked again.
         until: Instant,
     },
+    /// The recording document was given to whoever asked, which counts as confirmed until a recording should have begun.
+    Answered {
+        /// When that is.
+        until: Instant,
+    },
     /// The caller is being recorded.
     Confirmed,
+}
+
+/// What tells that a fallback reached its call (W5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The recording document was the answer to a TwiML fetch.
+    Answer,
+    /// An update was accepted.
+    Update,
+    /// An update that may have been applied left signs (W7).
+    Signs,
+    /// A recording called back.
+    Recording,
+    /// A recording called back at another process.
+    Recorded,
+}
+
+impl Route {
+    /// The word of the log and the timeline.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Route::Answer => "answer",
+            Route::Update => "update",
+            Route::Signs => "signs",
+            Route::Recording => "recording",
+            Route::Recorded => "recorded",
+        }
+    }
 }
 
 /// What follows an unhappy answer.
@@ -117,6 +153,7 @@ impl Fallback {
             rounds: 1,
             token: 0,
             signs_seen: false,
+            went_nowhere: false,
             wait: limits::REST_RETRY_MIN,
             ambiguous: 0,
             gone: 0,
@@ -130,9 +167,16 @@ impl Fallback {
         (self.wait, self.ambiguous, self.gone, self.token) = (limits::REST_RETRY_MIN, 0, 0, 0);
     }
 
-    /// Whether it is over and done with.
+    /// Whether it reached its call, as far as can be told (W5).
     pub(crate) fn is_confirmed(&self) -> bool {
-        self.step == Step::Confirmed
+        matches!(self.step, Step::Answered { .. } | Step::Confirmed)
+    }
+
+    /// The recording document was given (again): a recording begins before `until`.
+    pub(crate) fn answered(&mut self, until: Instant) {
+        if self.step != Step::Confirmed {
+            self.step = Step::Answered { until };
+        }
     }
 
     /// Whether an update may be on its way or have arrived: signs of it count (W7).
@@ -236,6 +280,7 @@ impl Fallback {
             | Step::Signs { until }
             | Step::Agreement { until }
             | Step::Probing { until, .. } => Some(until),
+            Step::Answered { until } => return Some(until),
             Step::Due { at } | Step::Failed { again: at } => Some(at),
             Step::Confirmed => return None,
         };

@@ -1,6 +1,7 @@
 //! Which TwiML a call gets: one decision for every fetch, first or repeated (D5).
 
 use super::{Output, Switchboard};
+use crate::call::fallback::Route;
 use crate::call::phase::{Cause, Phase};
 use crate::call::{Call, CallKey, Question, Watch, WatchKind};
 use crate::id::RequestId;
@@ -135,7 +136,7 @@ impl Switchboard {
 
     /// The answer is the recording document: whatever was to bring the call there is done (W5).
     fn give_recording(&mut self, key: CallKey, out: &mut Vec<Output>) {
-        self.confirm(key, "answer", out);
+        self.confirm(key, Route::Answer, out);
         if let Some(call) = self.calls.get_mut(key) {
             call.step(Cause::Recording);
             call.watch = None;

@@ -4,18 +4,23 @@
 
 use super::pages::Service;
 use super::{Fetch, Output, Switchboard, log};
-use crate::call::fallback::{Step, Verdict};
+use crate::call::fallback::{Route, Step, Verdict};
 use crate::call::phase::Cause;
 use crate::call::{CallKey, Watch, WatchKind};
-use crate::fetch::{FetchError, FetchResponse};
+use crate::fetch::{FetchError, FetchRequest, FetchResponse};
 use crate::id::FetchId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::prompts::Role;
-use crate::rest::{self, LookUpOutcome, UpdateOutcome};
+use crate::rest::{self, LookUpOutcome, RecordingsOutcome, UpdateOutcome};
+use crate::secret::Secret;
+use crate::sid::{AccountSid, CallSid};
 use crate::store::{FallbackReason, Refusal};
 use crate::stream::StreamCommand;
 use crate::twiml::Document;
+
+/// A request about a call: the base of Twilio's URLs, the account, the call, and whom it is asked as.
+type Question = fn(&str, AccountSid, CallSid, Secret) -> FetchRequest;
 
 impl Switchboard {
     /// Whether the store still owes a word on the claim.
@@ -32,6 +37,8 @@ impl Switchboard {
         let outcome =
             outcome.filter(|outcome| *outcome != Err(Refusal::FellBack) || !call.outlived_refusal(now, prompt));
         let Some(fallback) = &mut call.fallback else { return };
+        let own = fallback.went_nowhere && outcome == Some(Err(Refusal::FellBack));
+        let outcome = if own { Some(Ok(())) } else { outcome };
         let Step::Claiming { update, .. } = fallback.step else { return };
         if outcome.is_none() {
             self.counters.claims_blind += 1;
@@ -57,7 +64,7 @@ impl Switchboard {
         let Some(call) = self.calls.get_mut(key) else { return };
         // An update was sent before, and its recording called back elsewhere: that was this fallback.
         if refusal == Refusal::Recorded && call.fallback.as_ref().is_some_and(|fallback| fallback.rounds > 1) {
-            return self.confirm(key, "recorded", out);
+            return self.confirm(key, Route::Recorded, out);
         }
         call.fallback = None;
         call.claim_refused.get_or_insert(self.now.mono);
@@ -103,6 +110,7 @@ impl Switchboard {
             }
             Step::Failed { again } if again <= now => self.probe(key, out),
             Step::Probing { until, .. } if until <= now => fallback.not_reached(limits::REST_RETRY_MAX, now),
+            Step::Answered { until } if until <= now => self.nothing_began(key, out),
             Step::Claiming { .. }
             | Step::Due { .. }
             | Step::Sent { .. }
@@ -110,6 +118,7 @@ impl Switchboard {
             | Step::Agreement { .. }
             | Step::Failed { .. }
             | Step::Probing { .. }
+            | Step::Answered { .. }
             | Step::Confirmed => {}
         }
     }
@@ -161,6 +170,10 @@ impl Switchboard {
                 self.probed(id, key, result, out);
                 key
             }
+            Fetch::Search(key) => {
+                self.searched(id, key, result, out);
+                key
+            }
             Fetch::Transcription(job, shut_count) => return self.transcribed(job, shut_count, result, out),
             Fetch::Recording(work) => return self.downloaded(work, result, out),
             Fetch::OverdueEnd(call, token) => return self.overdue_end(call, token, result, out),
@@ -193,7 +206,7 @@ impl Switchboard {
         let Some(fallback) = call.fallback.as_mut() else { return };
         let awaited = matches!(fallback.step, Step::Sent { id: sent, .. } if sent == id);
         if outcome == UpdateOutcome::Accepted {
-            return self.confirm(key, "update", out);
+            return self.confirm(key, Route::Update, out);
         }
         if !awaited {
             return;
@@ -205,7 +218,7 @@ impl Switchboard {
                 fallback.not_delivered(now);
                 Verdict::Continues
             }
-            UpdateOutcome::Ambiguous if signs => return self.confirm(key, "signs", out),
+            UpdateOutcome::Ambiguous if signs => return self.confirm(key, Route::Signs, out),
             UpdateOutcome::Ambiguous => {
                 fallback.ambiguous(now);
                 Verdict::Continues
@@ -261,13 +274,14 @@ impl Switchboard {
     pub(super) fn sign_of_update(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
         match fallback.step {
-            Step::Signs { .. } => self.confirm(key, "signs", out),
+            Step::Signs { .. } => self.confirm(key, Route::Signs, out),
             Step::Sent { .. } => fallback.signs_seen = true,
             Step::Claiming { .. }
             | Step::Due { .. }
             | Step::Agreement { .. }
             | Step::Failed { .. }
             | Step::Probing { .. }
+            | Step::Answered { .. }
             | Step::Confirmed => {}
         }
     }
@@ -277,7 +291,11 @@ impl Switchboard {
         if self.settings.config.twilio.is_none() {
             return self.begin_again(key, out);
         }
-        let (now, asked) = (self.now.mono, self.ask_twilio(key, Fetch::Probe(key), out));
+        self.probe_with(key, Fetch::Probe(key), rest::look_up_call, out);
+    }
+
+    fn probe_with(&mut self, key: CallKey, fetch: Fetch, question: Question, out: &mut Vec<Output>) {
+        let (now, asked) = (self.now.mono, self.ask_twilio(key, fetch, question, out));
         let Some(fallback) = self.calls.get_mut(key).and_then(|call| call.fallback.as_mut()) else { return };
         match asked {
             Some(id) => fallback.probing(id, now),
@@ -297,10 +315,42 @@ impl Switchboard {
         match outcome {
             LookUpOutcome::Over { status, duration } => self.end_call(key, Some(status), duration, out),
             LookUpOutcome::Failed { retry: true } => fallback.not_reached(limits::REST_RETRY_MAX, now),
+            // An update would restart a recording that runs, and whose callbacks are what went nowhere.
+            LookUpOutcome::Alive if fallback.went_nowhere => {
+                self.probe_with(key, Fetch::Search(key), rest::recordings_of_call, out);
+            }
             LookUpOutcome::Alive
             | LookUpOutcome::NotFound
             | LookUpOutcome::Unauthorized
             | LookUpOutcome::Failed { retry: false } => self.begin_again(key, out),
+        }
+    }
+
+    /// Twilio's list of the recordings of a call that was given a recording document. Only what is listed counts.
+    fn searched(
+        &mut self,
+        id: FetchId,
+        key: CallKey,
+        result: &Result<FetchResponse, FetchError>,
+        out: &mut Vec<Output>,
+    ) {
+        let now = self.now.mono;
+        let outcome = rest::recordings_outcome(result).outcome;
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(fallback) = &mut call.fallback else { return };
+        if !matches!(fallback.step, Step::Probing { id: asked, .. } if asked == id) {
+            return;
+        }
+        match outcome {
+            RecordingsOutcome::Found(found) if !found.is_empty() => {
+                call.recording.seen = true;
+                self.confirm(key, Route::Recorded, out);
+            }
+            RecordingsOutcome::Failed { retry: true } => fallback.not_reached(limits::REST_RETRY_MAX, now),
+            RecordingsOutcome::Found(_)
+            | RecordingsOutcome::NotFound
+            | RecordingsOutcome::Unauthorized
+            | RecordingsOutcome::Failed { retry: false } => self.begin_again(key, out),
         }
     }
 
@@ -311,21 +361,44 @@ impl Switchboard {
         }
     }
 
+    /// No recording called back after the recording document was given: unless the call is over, whoever asked for it
+    /// was not the call, and its caller may be in silence. Who is asked about that is Twilio.
+    fn nothing_began(&mut self, key: CallKey, out: &mut Vec<Output>) {
+        let can_ask = self.settings.config.twilio.is_some();
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let over = call.is_over();
+        let Some(fallback) = &mut call.fallback else { return };
+        if over || !can_ask {
+            fallback.step = Step::Confirmed;
+            return;
+        }
+        fallback.went_nowhere = true;
+        self.probe(key, out);
+    }
+
     /// The caller is being recorded: by an accepted update, an answer given, or a recording that called back (W5).
-    pub(super) fn confirm(&mut self, key: CallKey, route: &'static str, out: &mut Vec<Output>) {
-        let now = self.now;
+    pub(super) fn confirm(&mut self, key: CallKey, route: Route, out: &mut Vec<Output>) {
+        let (now, prompt) = (self.now, self.settings.prompts.get(Role::Fallback).length());
         let Some(call) = self.calls.get_mut(key) else { return };
         let sid = call.sid;
-        let Some(fallback) = call.fallback.as_mut().filter(|fallback| !fallback.is_confirmed()) else { return };
-        fallback.step = Step::Confirmed;
+        let Some(fallback) = &mut call.fallback else { return };
+        let known = fallback.is_confirmed();
+        match route {
+            Route::Answer => fallback.answered(now.mono + prompt + limits::RECORDING_STARTS),
+            Route::Update | Route::Signs | Route::Recording | Route::Recorded => fallback.step = Step::Confirmed,
+        }
+        if known {
+            return;
+        }
         let (reason, at, how_far) = (fallback.reason, fallback.at, fallback.how_far.clone());
         call.watch = None;
         call.step(Cause::Recording);
         self.counters.fallbacks_confirmed += 1;
-        let mut line = LogLine::new(Level::Info, Event::WatchdogRedirectOk).call(sid).reason(reason).detail(route);
+        let mut line =
+            LogLine::new(Level::Info, Event::WatchdogRedirectOk).call(sid).reason(reason).detail(route.as_str());
         line.ms = u64::try_from(now.unix.0.saturating_sub(at.0)).ok();
         log(line, out);
-        self.note(sid, "fallback_confirmed", route, out);
+        self.note(sid, "fallback_confirmed", route.as_str(), out);
         let mut fact = self.fact(sid);
         fact.fallback = Some((at, reason));
         fact.how_far = Some(how_far);
@@ -344,7 +417,7 @@ impl Switchboard {
             let line = LogLine::new(Level::Warn, Event::WatchdogRedirectFail).call(call.sid).cause("no_credentials");
             return log(line.detail("development mode: Twilio cannot be asked whether the call still lives"), out);
         }
-        let asked = self.ask_twilio(key, Fetch::LookUp(key), out);
+        let asked = self.ask_twilio(key, Fetch::LookUp(key), rest::look_up_call, out);
         let Some(call) = self.calls.get_mut(key) else { return };
         call.look_up = asked;
         if asked.is_none() {
@@ -352,14 +425,14 @@ impl Switchboard {
         }
     }
 
-    /// Asks Twilio how a call is; `None` when there is no room for the request, or no account to ask as.
-    fn ask_twilio(&mut self, key: CallKey, fetch: Fetch, out: &mut Vec<Output>) -> Option<FetchId> {
+    /// Asks Twilio about a call; `None` when there is no room for the request, or no account to ask as.
+    fn ask_twilio(&mut self, key: CallKey, fetch: Fetch, question: Question, out: &mut Vec<Output>) -> Option<FetchId> {
         let call = self.calls.get(key)?;
         let twilio = self.settings.config.twilio.as_ref()?;
         let authorization = rest::authorization(twilio, 0)?;
         let id = self.fetches.insert(fetch).ok()?;
         let account = call.account.unwrap_or(twilio.sid);
-        let request = rest::look_up_call(&self.settings.config.twilio_api_base, account, call.sid, authorization);
+        let request = question(&self.settings.config.twilio_api_base, account, call.sid, authorization);
         out.push(Output::Fetch { id, request });
         Some(id)
     }

@@ -101,6 +101,7 @@ impl Switchboard {
         let (at, node) = (self.now.unix, self.settings.node.clone());
         if !self.database.claim(key, Claim { call, node, at, known_streams, knows_finished }, out) {
             self.claim_settled(key, None, out);
+            self.answer_waiting(key, out);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::routes::Webhook;
 use super::{Output, Switchboard, log};
+use crate::call::fallback::Route;
 use crate::call::phase::{Cause, Phase};
 use crate::call::{Call, CallKey, Question, Waiting};
 use crate::form::Form;
@@ -255,7 +256,7 @@ impl Switchboard {
             self.database.add(Fact::Recording(fact), out);
         }
         self.note(sid, "recording", state.as_str(), out);
-        self.confirm(key, "recording", out);
+        self.confirm(key, Route::Recording, out);
         if let Some(call) = self.calls.get_mut(key)
             && call.phase != Phase::Ended
         {

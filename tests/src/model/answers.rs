@@ -154,16 +154,15 @@ fn expected(
 /// The claim that a waiting request makes: the answer that moves its call to a recording is a fallback (W4, W5).
 #[must_use]
 pub fn claim(told: &[Told], deployment: &Deployment) -> Option<Due> {
-    let answered = |of: usize| told.iter().any(|t| matches!(t.event, Event::Answers { ask, .. } if ask == of));
-    let mut waiting = (0..told.len()).filter_map(|at| match &told[at].event {
-        Event::Asks { ask, path, form } if !answered(*ask) => Some((path, form, at)),
+    let waiting = (0..told.len()).filter_map(|at| match &told[at].event {
+        Event::Asks { ask, path, form } if !is_answered(told, *ask) => Some((path, form, at)),
         _ => None,
     });
     let reason = if knows::was_heard(told) { FallbackReason::StreamLost } else { FallbackReason::StreamError };
     if knows::is_claimed(told) || knows::is_recorded(told) {
         return None;
     }
-    waiting.find_map(|(path, form, at)| {
+    let dues = waiting.filter_map(|(path, form, at)| {
         let now = told[at].at.mono;
         let (rule, kind) = expected(told, path, form, now, deployment);
         let due = match path.as_str() {
@@ -174,14 +173,27 @@ pub fn claim(told: &[Told], deployment: &Deployment) -> Option<Due> {
             _ => None,
         };
         due.filter(|_| kind == Kind::Record).map(|at| Due { at, duty: Duty::Claim(reason), rule })
-    })
+    });
+    dues.min_by_key(|due| due.at)
+}
+
+fn is_answered(told: &[Told], ask: usize) -> bool {
+    told.iter().any(|t| matches!(t.event, Event::Answers { ask: of, .. } if of == ask))
 }
 
 /// Before a stream's end is judged the row is read, for another process may have had the stream: so long that takes.
-/// Assumed: the row's being written ends that wait too.
+/// Assumed: where the call's first row is being written, that ends the wait too.
 fn row_read(told: &[Told], asked: Instant) -> Instant {
     let Some(sought) = told.iter().rposition(|t| matches!(t.event, Event::SeeksRow)) else { return asked };
-    let is_there = |t: &&Told| matches!(t.event, Event::RowRead | Event::RowStored { .. });
+    let is_first = told[..sought].iter().any(|t| match &t.event {
+        Event::Asks { ask, path, .. } if path == "/webhook/incoming_call" => !is_answered(&told[..sought], *ask),
+        _ => false,
+    });
+    let is_there = |t: &&Told| match t.event {
+        Event::RowRead => true,
+        Event::RowStored { .. } => is_first,
+        _ => false,
+    };
     let read = told[sought..].iter().find(is_there).map(|t| t.at.mono);
     asked.max(read.unwrap_or(told[sought].at.mono + ROW_READ_TIME))
 }

@@ -5,7 +5,7 @@ use super::answers::Document;
 use super::deployment::Deployment;
 use super::duties::{Due, Duty};
 use super::knows::{self, Claim};
-use super::tale::{Event, Outcome, Told};
+use super::tale::{Event, Found, Outcome, Told};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use callwarden_core::log::Event as Line;
@@ -23,6 +23,8 @@ const SIGNS_WAIT: Duration = Duration::from_millis(1_500);
 const AMBIGUOUS_REPEATS: usize = 2;
 /// A fallback that failed begins anew after this, then after so much more each time (W5).
 const OVERDUE: Duration = Duration::from_secs(10);
+/// After the recording document was given and its prompt is over, a recording has called back within this (W5).
+const RECORDING_STARTS: Duration = Duration::from_secs(10);
 /// At most so many times that.
 const OVERDUE_FACTOR_MAX: u32 = 6;
 /// Twilio is asked again after this while it cannot be reached (W5).
@@ -52,8 +54,11 @@ pub fn dues(told: &[Told], deployment: &Deployment) -> Vec<Due> {
         Claim::None => return release(told).into_iter().collect(),
         Claim::Refused(_) => return Vec::new(),
     };
-    if knows::is_confirmed(told) || knows::over_since(told).is_some() {
+    if knows::over_since(told).is_some() {
         return Vec::new();
+    }
+    if knows::is_confirmed(told) {
+        return nowhere(told, deployment).into_iter().collect();
     }
     let since = knows::since_claim(told);
     if let Some(heard) = heard_since(told) {
@@ -178,25 +183,47 @@ fn after_silence(now: Instant, times: usize, token: usize) -> Step {
 /// W5: an unconfirmed claim is overdue again. Before it is taken up Twilio is asked about the call.
 fn anew(told: &[Told], failed: Instant, deployment: &Deployment) -> Option<Due> {
     let called_off = told.iter().rposition(|t| knows::is_called_off(&t.event)).unwrap_or_default();
-    let answered = |t: &&Told| matches!(t.event, Event::ClaimAnswered { granted } if granted != Some(false));
-    let rounds = told[called_off..].iter().filter(answered);
+    let rounds = (called_off..told.len()).filter(|at| match told[*at].event {
+        Event::ClaimAnswered { granted } => granted != Some(false) || knows::went_nowhere(&told[..*at]),
+        _ => false,
+    });
     let factor = u32::try_from(rounds.count()).unwrap_or(u32::MAX).clamp(1, OVERDUE_FACTOR_MAX);
-    let mut due = Some((failed + OVERDUE * factor, Duty::LookUp));
-    let after = told.iter().filter(|t| t.at.mono >= failed);
-    for t in after {
-        let now = t.at.mono;
-        due = match t.event {
-            Event::LooksUp { .. } => None,
-            Event::LookedUp { outcome: Outcome::NotDelivered | Outcome::Ambiguous } => {
-                Some((now + ASK_AGAIN, Duty::LookUp))
-            }
-            Event::LookedUp { .. } => Some((now, Duty::Claim(reason(told)))),
+    let (at, duty) = asks(told, failed, failed + OVERDUE * factor)?;
+    let duty = if deployment.is_development() { Duty::Claim(reason(told)) } else { duty };
+    Some(Due { at, duty, rule: "W5" })
+}
+
+/// W5: a recording document after which no recording calls back went nowhere, unless Twilio lists one. Where Twilio
+/// cannot be asked about that, it is left at that.
+fn nowhere(told: &[Told], deployment: &Deployment) -> Option<Due> {
+    if knows::is_proved(told) || deployment.is_development() {
+        return None;
+    }
+    let given = told.iter().rfind(|t| knows::gives_recording(t))?.at.mono;
+    let begins = given + deployment.fallback + RECORDING_STARTS;
+    let (at, duty) = asks(told, begins, begins)?;
+    Some(Due { at, duty, rule: "W5" })
+}
+
+/// Twilio is asked about the call at this moment, again and again until it answers; then the claim is. What was given a
+/// recording document may have a recording that nobody told of.
+fn asks(told: &[Told], since: Instant, first: Instant) -> Option<(Instant, Duty)> {
+    let mut due = Some((first, Duty::LookUp));
+    for at in 0..told.len() {
+        let now = told[at].at.mono;
+        if now < since {
+            continue;
+        }
+        due = match told[at].event {
+            Event::LooksUp { .. } | Event::Searches { .. } => None,
+            Event::LookedUp { outcome: Outcome::NotDelivered | Outcome::Ambiguous }
+            | Event::Searched { outcome: Found::NotReached } => Some((now + ASK_AGAIN, Duty::LookUp)),
+            Event::LookedUp { outcome: Outcome::Fine } if knows::went_nowhere(&told[..at]) => Some((now, Duty::Search)),
+            Event::LookedUp { .. } | Event::Searched { .. } => Some((now, Duty::Claim(reason(told)))),
             _ => due,
         };
     }
-    let (at, duty) = due?;
-    let duty = if deployment.is_development() { Duty::Claim(reason(told)) } else { duty };
-    Some(Due { at, duty, rule: "W5" })
+    due
 }
 
 fn reason(told: &[Told]) -> FallbackReason {

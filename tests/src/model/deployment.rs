@@ -25,6 +25,8 @@ pub struct Deployment {
     pub greeting: Duration,
     /// Whether there is a prompt before the beep.
     pub has_fallback: bool,
+    /// How long that lasts.
+    pub fallback: Duration,
     /// Whether there is one before hanging up.
     pub has_goodbye: bool,
     /// `DRAIN_SECONDS`.
@@ -55,6 +57,7 @@ impl Deployment {
             start_timeout: config.stream_start_timeout,
             greeting: length(&settings.prompts, Role::Greeting),
             has_fallback: !matches!(settings.prompts.announcement(Role::Fallback), Announcement::Silent),
+            fallback: length(&settings.prompts, Role::Fallback),
             has_goodbye: !matches!(settings.prompts.announcement(Role::Goodbye), Announcement::Silent),
             drain: config.drain,
             transcribes: config.openai_api_key.is_some(),

@@ -19,6 +19,8 @@ pub enum Duty {
     Claim(FallbackReason),
     /// Ask Twilio about the call, with the first auth token.
     LookUp,
+    /// Ask Twilio for the recordings of the call, with the first auth token.
+    Search,
     /// Send the update, with the auth token of this place.
     Update(usize),
     /// Call the fallback off.
@@ -81,7 +83,11 @@ struct Deed<'a> {
 impl<'a> Deed<'a> {
     fn of(event: &'a Event) -> Option<Self> {
         let is_deed = match event {
-            Event::Claims | Event::LooksUp { .. } | Event::Updates { .. } | Event::Releases => true,
+            Event::Claims
+            | Event::LooksUp { .. }
+            | Event::Searches { .. }
+            | Event::Updates { .. }
+            | Event::Releases => true,
             Event::Commands { command, .. } => streams::is_judged(*command),
             event => knows::is_called_off(event),
         };
@@ -92,6 +98,7 @@ impl<'a> Deed<'a> {
         match (self.event, duty) {
             (Event::Claims, Duty::Claim(_))
             | (Event::LooksUp { .. }, Duty::LookUp)
+            | (Event::Searches { .. }, Duty::Search)
             | (Event::Updates { .. }, Duty::Update(_))
             | (Event::Releases, Duty::Release) => true,
             (event, Duty::CallOff) => knows::is_called_off(event),
@@ -103,7 +110,8 @@ impl<'a> Deed<'a> {
     /// What is wrong with how it was done.
     fn flaw(&self, duty: Duty, told: &[Told], deployment: &Deployment) -> Option<String> {
         match (self.event, duty) {
-            (Event::LooksUp { url, authorization }, Duty::LookUp) => {
+            (Event::LooksUp { url, authorization }, Duty::LookUp)
+            | (Event::Searches { url, authorization }, Duty::Search) => {
                 delivery::flaw(url, authorization, 0, told, deployment)
             }
             (Event::Updates { url, authorization, document }, Duty::Update(nth)) => {

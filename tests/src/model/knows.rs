@@ -2,7 +2,7 @@
 
 use super::admission::value;
 use super::answers::Document;
-use super::tale::{Event, Outcome, Told};
+use super::tale::{Event, Found, Outcome, Told};
 use callwarden_core::id::StreamId;
 use callwarden_core::log::Event as Line;
 use callwarden_core::stream::StreamCommand;
@@ -84,6 +84,8 @@ pub fn over_since(told: &[Told]) -> Option<Instant> {
     (0..told.len()).find_map(|at| {
         let over = match &told[at].event {
             Event::Asks { path, form, .. } => says_over(path, form),
+            // What a process has forgotten its row still knows.
+            Event::RowSaysOver => !is_claimed(&told[..at]),
             Event::LookedUp { outcome: Outcome::Over } | Event::Inquired { outcome: Outcome::Over, .. } => true,
             Event::Inquired { outcome: Outcome::NoSuchCall, look_ups } => *look_ups >= UNKNOWN_LOOK_UPS,
             Event::Inquired { look_ups, .. } => *look_ups >= LOOK_UPS_MAX,
@@ -226,14 +228,21 @@ pub fn claim(told: &[Told]) -> Claim {
         _ if given_back => Claim::None,
         None => Claim::Asked(told[at].at.mono),
         // Whoever asked was answered with the recording all the same, and is being recorded.
-        Some((at, Some(false))) if is_answered(since) => Claim::Held(at),
+        Some((at, Some(false)))
+            if since.iter().any(gives_recording) || went_nowhere(&told[..told.len() - since.len()]) =>
+        {
+            Claim::Held(at)
+        }
         Some((at, Some(false))) => Claim::Refused(at),
         Some((at, Some(true) | None)) => Claim::Held(at),
     }
 }
 
-fn is_answered(since: &[Told]) -> bool {
-    since.iter().any(|t| matches!(t.event, Event::Answers { document: Document::Record { .. }, .. }))
+/// Whether the recording document was given for a fallback, so that what the store says of it is the process's own word.
+/// When the fallback is claimed once more, that document went nowhere (W5).
+#[must_use]
+pub fn went_nowhere(told: &[Told]) -> bool {
+    (0..told.len()).any(|at| gives_recording(&told[at]) && is_claimed(&told[..at]))
 }
 
 /// Whether a fallback was called off (W6).
@@ -256,13 +265,24 @@ pub fn is_confirmed(told: &[Told]) -> bool {
     if !matches!(claim(told), Claim::Held(_)) {
         return false;
     }
-    let since = since_claim(told);
-    let answered = since.iter().any(|t| match &t.event {
-        Event::Updated { outcome: Outcome::Fine } | Event::Answers { document: Document::Record { .. }, .. } => true,
+    is_proved(told) || since_claim(told).iter().any(gives_recording)
+}
+
+/// Whether more tells so than that the recording document was given to whoever asked for it.
+#[must_use]
+pub fn is_proved(told: &[Told]) -> bool {
+    let proves = |t: &Told| match &t.event {
+        Event::Updated { outcome: Outcome::Fine } | Event::Searched { outcome: Found::Some } => true,
         Event::Asks { path, .. } => is_of_recording(path),
         _ => false,
-    });
-    answered || has_signs(told)
+    };
+    since_claim(told).iter().any(proves) || has_signs(told)
+}
+
+/// Whether somebody was given the recording document.
+#[must_use]
+pub fn gives_recording(told: &Told) -> bool {
+    matches!(told.event, Event::Answers { document: Document::Record { .. }, .. })
 }
 
 /// Whether something shows that an update without an answer was acted upon: what ended the stream was not us.

@@ -86,6 +86,7 @@ fn another_waits(told: &[Told]) -> bool {
 /// W6: after confirmation, and where a recording was asked for or runs.
 fn is_too_late(told: &[Told]) -> bool {
     knows::is_confirmed(told)
+        || knows::went_nowhere(told)
         || knows::is_recorded(told)
         || knows::has_finished(told)
         || matches!(knows::claim(told), Claim::Refused(_))

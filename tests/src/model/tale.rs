@@ -9,7 +9,7 @@ use callwarden_core::http::Method;
 use callwarden_core::id::{FetchId, RequestId, StoreId, StreamId};
 use callwarden_core::log::Event as Line;
 use callwarden_core::sid::CallSid;
-use callwarden_core::store::{CallFact, StoreAnswer, StoreError};
+use callwarden_core::store::{CallFact, Refusal, StoreAnswer, StoreError};
 use callwarden_core::stream::{Counts, Start, StreamCommand, StreamReport, Trouble};
 use callwarden_core::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,17 @@ pub enum Outcome {
     Refused,
 }
 
+/// What Twilio lists of a call's recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There are some.
+    Some,
+    /// There are none, or it does not say.
+    None,
+    /// It could not be asked.
+    NotReached,
+}
+
 /// One thing about a call.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each says what its name says, in the order of `What`")]
@@ -48,8 +59,10 @@ pub enum Event {
     Stops { stream: StreamId, counts: Counts },
     Ends { stream: StreamId, counts: Counts },
     ClaimAnswered { granted: Option<bool> },
+    RowSaysOver,
     Updated { outcome: Outcome },
     LookedUp { outcome: Outcome },
+    Searched { outcome: Found },
     Overdue { look_ups: u32 },
     Inquired { outcome: Outcome, look_ups: u32 },
     RowStored { committed: bool },
@@ -63,6 +76,7 @@ pub enum Event {
     Releases,
     Updates { url: String, authorization: String, document: Document },
     LooksUp { url: String, authorization: String },
+    Searches { url: String, authorization: String },
     Inquires,
     Logs { event: Line, reason: String, cause: String },
 }
@@ -162,8 +176,12 @@ struct Reader<'a> {
     /// Calls that are to be looked up because they lack something (T8), and how often they were.
     overdue: BTreeMap<CallSid, u32>,
     inquiries: BTreeMap<FetchId, u32>,
+    /// Questions for the recordings of a call that was given a recording document.
+    searches: BTreeSet<FetchId>,
     drained: Option<Now>,
     store_is_down: bool,
+    /// Where the store was last found down: what was sent before says nothing of how it is since.
+    store_fell: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -178,8 +196,10 @@ impl<'a> Reader<'a> {
             commands: BTreeMap::new(),
             overdue: BTreeMap::new(),
             inquiries: BTreeMap::new(),
+            searches: BTreeSet::new(),
             drained: None,
             store_is_down: false,
+            store_fell: 0,
         }
     }
 
@@ -237,7 +257,9 @@ impl<'a> Reader<'a> {
             What::Logged(line) => {
                 let plain = |text: &Option<String>| text.clone().unwrap_or_default();
                 // Also said of a store that merely let a webhook wait too long.
-                self.store_is_down |= line.event == Line::DbError;
+                if line.event == Line::DbError {
+                    (self.store_is_down, self.store_fell) = (true, place);
+                }
                 if let Some(call) = line.call_sid.filter(|_| TELLING.contains(&line.event)) {
                     if line.event == Line::WatchdogCancelled && self.store_is_down {
                         self.tell(place, call, Event::StoreIsDown);
@@ -300,6 +322,9 @@ impl<'a> Reader<'a> {
     }
 
     fn fetching(&mut self, place: usize, id: FetchId, request: &FetchRequest) {
+        if let Some(call) = call_whose_recordings(&request.url) {
+            return self.searching(place, id, call, request);
+        }
         let Some(call) = call_in(&request.url) else { return };
         if request.method != Method::Post
             && let Some(look_ups) = self.overdue.remove(&call)
@@ -307,8 +332,7 @@ impl<'a> Reader<'a> {
             self.inquiries.insert(id, look_ups);
             return self.tell(place, call, Event::Inquires);
         }
-        let authorization = request.authorization.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default();
-        let url = request.url.clone();
+        let (url, authorization) = asked_as(request);
         let event = match request.method {
             Method::Post => {
                 let form = keys::pairs(&request.body);
@@ -320,9 +344,23 @@ impl<'a> Reader<'a> {
         self.tell(place, call, event);
     }
 
+    /// Recordings are asked for at once after a question whether the call lives; later they are those of an overdue call.
+    fn searching(&mut self, place: usize, id: FetchId, call: CallSid, request: &FetchRequest) {
+        let last = self.tales.get(&call).and_then(|told| told.last());
+        if last.is_some_and(|told| matches!(told.event, Event::LookedUp { .. })) {
+            self.searches.insert(id);
+            let (url, authorization) = asked_as(request);
+            self.tell(place, call, Event::Searches { url, authorization });
+        }
+    }
+
     fn fetched(&mut self, place: usize, id: FetchId, result: &Result<FetchResponse, FetchError>) {
         let Some(asked) = self.fetches.remove(&id) else { return };
         let What::Fetching { request, .. } = &self.life.moments[asked].what else { return };
+        if self.searches.remove(&id) {
+            let Some(call) = call_whose_recordings(&request.url) else { return };
+            return self.tell(place, call, Event::Searched { outcome: found(result) });
+        }
         let Some(call) = call_in(&request.url) else { return };
         let outcome = outcome(result, request.method);
         if let Some(look_ups) = self.inquiries.remove(&id) {
@@ -339,8 +377,12 @@ impl<'a> Reader<'a> {
     }
 
     fn stored(&mut self, place: usize, id: StoreId, result: &Result<StoreAnswer, StoreError>) {
-        self.store_is_down = matches!(result, Err(StoreError::Unavailable(_)));
         let Some(asked) = self.commands.remove(&id) else { return };
+        match result {
+            Err(StoreError::Unavailable(_)) => (self.store_is_down, self.store_fell) = (true, place),
+            Ok(_) if asked > self.store_fell => self.store_is_down = false,
+            Ok(_) | Err(StoreError::Refused(_)) => {}
+        }
         match (&self.life.moments[asked].what, result) {
             (What::Claiming { claim, .. }, result) => {
                 let granted = match result {
@@ -348,6 +390,9 @@ impl<'a> Reader<'a> {
                     _ => None,
                 };
                 self.tell(place, claim.call, Event::ClaimAnswered { granted });
+                if matches!(result, Ok(StoreAnswer::Claimed(Err(Refusal::Over)))) {
+                    self.tell(place, claim.call, Event::RowSaysOver);
+                }
             }
             (What::Seeking { call, .. }, _) => self.tell(place, *call, Event::RowRead),
             (What::TakingOverdue { .. }, Ok(StoreAnswer::Overdue(calls))) => {
@@ -379,6 +424,30 @@ fn announced(facts: &[CallFact]) -> BTreeSet<CallSid> {
 fn call_in(url: &str) -> Option<CallSid> {
     let (_, rest) = url.rsplit_once("/Calls/")?;
     rest.strip_suffix(".json")?.parse().ok()
+}
+
+fn call_whose_recordings(url: &str) -> Option<CallSid> {
+    let (_, rest) = url.rsplit_once("/Calls/")?;
+    rest.split_once("/Recordings.json")?.0.parse().ok()
+}
+
+/// Where a request goes, and as whom.
+fn asked_as(request: &FetchRequest) -> (String, String) {
+    let authorization = request.authorization.as_ref().map(|secret| secret.expose().to_owned());
+    (request.url.clone(), authorization.unwrap_or_default())
+}
+
+fn found(result: &Result<FetchResponse, FetchError>) -> Found {
+    match (result, outcome(result, Method::Get)) {
+        (_, Outcome::NotDelivered | Outcome::Ambiguous) => Found::NotReached,
+        (Ok(response), _) if response.status < 300 => {
+            let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
+            body["recordings"]
+                .as_array()
+                .map_or(Found::NotReached, |recordings| if recordings.is_empty() { Found::None } else { Found::Some })
+        }
+        _ => Found::None,
+    }
 }
 
 /// W7's table.

@@ -7,8 +7,8 @@ use callwarden_core::sid::{AccountSid, StreamSid};
 use callwarden_core::store::{CallStatus, FallbackReason};
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
-use callwarden_tests::world::script::{Caller, frame, stop};
-use callwarden_tests::world::{AUTH_TOKEN, LATENCY, RestFault, World, settings};
+use callwarden_tests::world::script::{Caller, frame, signed, stop, text};
+use callwarden_tests::world::{AUTH_TOKEN, DatabaseFault, LATENCY, RestFault, World, settings};
 use std::time::Duration;
 
 const ACCEPTED: RestFault = RestFault::Refused(200, 0);
@@ -79,6 +79,62 @@ fn the_answer_to_a_fetch_is_a_delivery_and_drops_what_rest_still_had_to_do() {
         assert_eq!(world.rest_count(Method::Post), 1, "{webhook}");
         assert_confirmed_by(&world, caller, "answer");
     }
+}
+
+/// The find of a fuzzer: the answer to a repeated webhook goes nowhere.
+#[test]
+fn a_recording_document_after_which_no_recording_begins_went_nowhere() {
+    for lost in [RestFault::NotSent, RestFault::Refused(503, 20503)] {
+        let mut world = World::new();
+        world.rest_next = [NOT_IN_PROGRESS].into();
+        let call = world.call(Plan::with_fault(StreamFault::NeverStarts));
+        world.run_until(seconds(20.0), |world| !world.rest_log.is_empty());
+        let caller = Caller { call: world.sid(call), account: AccountSid::from_number(1) };
+        world.rest_next = [lost].into();
+        let answer = world.ask(signed(path::INCOMING_CALL, &caller.form(&[])));
+        assert!(text(&answer).contains("<Record"), "{answer:?}");
+        let ledger = world.run_to_the_end_of(call);
+        assert!(ledger.total(Heard::Recording) > Duration::ZERO, "{ledger}");
+        let bound = limits::RECORDING_STARTS + limits::REST_RETRY_MAX + seconds(20.0);
+        assert!(ledger.longest_silence() < bound, "{ledger}");
+        assert_eq!(world.database.claims_asked, 2);
+        world.settle();
+    }
+}
+
+#[test]
+fn a_recording_that_calls_back_in_time_or_is_listed_is_not_begun_again() {
+    for untold in [false, true] {
+        let mut world = World::new();
+        if untold {
+            world.lost_paths = [path::RECORDING_STATUS, path::HANDLE_RECORDING].into();
+        }
+        let call = world.call(Plan { message: seconds(60.0), ..Plan::with_fault(StreamFault::HandshakeFails(500)) });
+        world.run_for(seconds(40.0));
+        assert_eq!(world.rest_count(Method::Get), if untold { 2 } else { 0 }, "whether it lives, and is recorded");
+        let ledger = world.run_to_the_end_of(call);
+        assert_eq!((ledger.recordings.len(), ledger.updates.len()), (1, 0), "{ledger}");
+    }
+}
+
+#[test]
+fn a_fetch_that_waits_while_the_store_goes_down_is_the_delivery_and_no_update_is_sent() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.announce(caller);
+    world.run_for(seconds(7.8));
+    world.database.fault = DatabaseFault::Hangs;
+    let fetch = world.request(signed(path::STREAM_ENDED, &caller.form(&[])));
+    world.run_for(seconds(0.01));
+    world.database.fault = DatabaseFault::Refuses;
+    world.webhook(path::CALL_STATUS, Caller::new(2), &[("CallStatus", "completed")]);
+    world.run_for(seconds(0.1));
+    assert!(!world.logged(Event::DbError).is_empty(), "the claim cannot even be asked for");
+    let answer = world.answer(fetch);
+    assert!(text(&answer).contains("<Record"), "{answer:?}");
+    world.run_for(seconds(5.0));
+    assert_eq!(world.rest_count(Method::Post), 0);
+    assert_confirmed_by(&world, caller, "answer");
 }
 
 #[test]

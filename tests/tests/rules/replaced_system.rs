@@ -77,8 +77,6 @@ fn a_running_recording_is_not_restarted_by_the_watch_that_came_too_late() {
 #[test]
 fn frames_after_the_end_of_a_call_bring_nothing_back() {
     let mut world = World::new();
-    // The model does not know what a row says of a call that a process has forgotten.
-    world.history = None;
     let caller = Caller::new(1);
     let token = world.announce(caller);
     let stream = caller.stream(1);

@@ -244,6 +244,9 @@ fn stream_ended_and_stream_error_give_one_fallback_in_either_order() {
         if !error_first {
             world.webhook(path::STREAM_STATUS, caller, &error);
         }
+        world.run_for(seconds(5.0));
+        let begun = [("RecordingStatus", "in-progress"), ("RecordingSid", "RE00000000000000000000000000000001")];
+        world.webhook(path::RECORDING_STATUS, caller, &begun);
         world.run_for(seconds(60.0));
         assert!(document.contains("<Record"), "{document}");
         assert!(world.rest_log.is_empty(), "the answer is the fallback");
