@@ -198,13 +198,20 @@ fn row_read(told: &[Told], asked: Instant) -> Instant {
     asked.max(read.unwrap_or(told[sought].at.mono + ROW_READ_TIME))
 }
 
-/// Whoever is first to ask about a call waits for its row, and is answered by what is right when that is there (D1).
+/// Whoever is first to ask about a call waits for its row, and whoever asks again meanwhile waits too; they are answered
+/// by what is right when it is there (D1). After the drain began it is right at once.
 fn row_stored(told: &[Told], at: usize) -> Instant {
     let asked = told[at].at.mono;
-    let of_it = |t: &Told| matches!(t.event, Event::Stores) && t.at.mono == asked;
-    let Some(stores) = told[at..].iter().position(of_it) else { return asked };
-    let stored = told[at + stores..].iter().find(|t| matches!(t.event, Event::RowStored { .. })).map(|t| t.at.mono);
-    stored.unwrap_or(asked + ROW_TIME)
+    let waits = |t: &Told| match &t.event {
+        Event::Asks { ask, path, .. } => path == "/webhook/incoming_call" && !is_answered(told, *ask),
+        _ => false,
+    };
+    let first = told.iter().position(waits).filter(|_| !knows::drains(&told[..at])).unwrap_or(at);
+    let begun = told[first].at.mono;
+    let of_it = |t: &Told| matches!(t.event, Event::Stores) && t.at.mono == begun;
+    let Some(stores) = told[first..].iter().position(of_it) else { return asked };
+    let stored = told[first + stores..].iter().find(|t| matches!(t.event, Event::RowStored { .. })).map(|t| t.at.mono);
+    stored.unwrap_or(begun + ROW_TIME).max(asked)
 }
 
 fn incoming_call(told: &[Told], form: &[(String, String)], deployment: &Deployment) -> (&'static str, Kind) {

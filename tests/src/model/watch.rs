@@ -42,7 +42,8 @@ pub fn due(told: &[Told], deployment: &Deployment) -> Option<Due> {
     for at in 0..told.len() {
         watch = after(watch, told, at, deployment);
     }
-    let moved = drained(told, deployment).filter(|_| knows::live(told).is_some() || !matches!(watch, Watch::Off));
+    let silent = knows::live(told).is_some() || !matches!(watch, Watch::Off);
+    let moved = drained(told, deployment).filter(|_| silent && is_known(told));
     let moved = moved.map(|at| Due { at, duty: Duty::Claim(FallbackReason::StreamLost), rule: "section 8" });
     moved.into_iter().chain(watch.due(deployment)).min_by_key(|due| due.at)
 }
@@ -57,6 +58,12 @@ impl Watch {
             Watch::Ask(at) => Some(Due { at, duty: Duty::LookUp, rule: "W11" }),
         }
     }
+}
+
+/// Whether the process has announced the call, or had a stream of it: one that it has merely heard of is not its own.
+fn is_known(told: &[Told]) -> bool {
+    let announces = |t: &Told| matches!(&t.event, Event::Asks { path, .. } if path == "/webhook/incoming_call");
+    told.iter().any(announces) || !knows::accepted(told).is_empty()
 }
 
 /// When the time to stop is over, if it comes before anything else does: then what is still live is moved (section 8).
