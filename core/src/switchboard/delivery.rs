@@ -319,6 +319,11 @@ impl Switchboard {
             LookUpOutcome::Alive if fallback.went_nowhere => {
                 self.probe_with(key, Fetch::Search(key), rest::recordings_of_call, out);
             }
+            LookUpOutcome::NotFound | LookUpOutcome::Unauthorized | LookUpOutcome::Failed { retry: false }
+                if fallback.went_nowhere =>
+            {
+                fallback.step = Step::Confirmed;
+            }
             LookUpOutcome::Alive
             | LookUpOutcome::NotFound
             | LookUpOutcome::Unauthorized
@@ -326,7 +331,8 @@ impl Switchboard {
         }
     }
 
-    /// Twilio's list of the recordings of a call that was given a recording document. Only what is listed counts.
+    /// Twilio's list of the recordings of a call that was given a recording document. Where it does not say, the document
+    /// counts as taken.
     fn searched(
         &mut self,
         id: FetchId,
@@ -347,10 +353,10 @@ impl Switchboard {
                 self.confirm(key, Route::Recorded, out);
             }
             RecordingsOutcome::Failed { retry: true } => fallback.not_reached(limits::REST_RETRY_MAX, now),
-            RecordingsOutcome::Found(_)
-            | RecordingsOutcome::NotFound
+            RecordingsOutcome::Found(_) => self.begin_again(key, out),
+            RecordingsOutcome::NotFound
             | RecordingsOutcome::Unauthorized
-            | RecordingsOutcome::Failed { retry: false } => self.begin_again(key, out),
+            | RecordingsOutcome::Failed { retry: false } => fallback.step = Step::Confirmed,
         }
     }
 

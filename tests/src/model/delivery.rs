@@ -194,9 +194,23 @@ fn anew(told: &[Told], failed: Instant, deployment: &Deployment) -> Option<Due> 
 }
 
 /// W5: a recording document after which no recording calls back went nowhere, unless Twilio lists one. Where Twilio
-/// cannot be asked about that, it is left at that.
+/// cannot be asked about that or does not say, it is left at that.
 fn nowhere(told: &[Told], deployment: &Deployment) -> Option<Due> {
     if knows::is_proved(told) || deployment.is_development() {
+        return None;
+    }
+    let is_left = |t: &Told| match t.event {
+        Event::LookedUp { outcome } => !matches!(outcome, Outcome::Fine | Outcome::NotDelivered | Outcome::Ambiguous),
+        Event::Searched { outcome } => outcome == Found::Unsaid,
+        _ => false,
+    };
+    let since = knows::since_claim(told);
+    // An answer to what was asked before the document was given once more is not waited for any longer.
+    let is_awaited = |at: usize| {
+        let asked = since[..at].iter().rposition(|t| matches!(t.event, Event::LooksUp { .. } | Event::Searches { .. }));
+        asked.is_some_and(|asked| !since[asked..at].iter().any(knows::gives_recording))
+    };
+    if (0..since.len()).any(|at| is_left(&since[at]) && is_awaited(at)) {
         return None;
     }
     let given = told.iter().rfind(|t| knows::gives_recording(t))?.at.mono;

@@ -39,8 +39,10 @@ pub enum Outcome {
 pub enum Found {
     /// There are some.
     Some,
-    /// There are none, or it does not say.
+    /// There are none.
     None,
+    /// It does not say.
+    Unsaid,
     /// It could not be asked.
     NotReached,
 }
@@ -446,7 +448,7 @@ fn found(result: &Result<FetchResponse, FetchError>) -> Found {
                 .as_array()
                 .map_or(Found::NotReached, |recordings| if recordings.is_empty() { Found::None } else { Found::Some })
         }
-        _ => Found::None,
+        _ => Found::Unsaid,
     }
 }
 
