@@ -123,7 +123,8 @@ fn answered(since: &[Told]) -> Instant {
 
 /// Whether a request waits that was there when the claim was settled: it is answered with the recording document, the
 /// other route (W5).
-fn is_asked_for(told: &[Told]) -> bool {
+#[must_use]
+pub fn is_asked_for(told: &[Told]) -> bool {
     let settled = told.iter().rposition(|t| matches!(t.event, Event::ClaimAnswered { .. })).unwrap_or_default();
     let answered = |of: usize| told.iter().any(|t| matches!(t.event, Event::Answers { ask, .. } if ask == of));
     told[..settled].iter().any(|t| match &t.event {

@@ -2,6 +2,7 @@
 
 use super::admission::value;
 use super::answers::Document;
+use super::delivery;
 use super::tale::{Event, Found, Outcome, Told};
 use callwarden_core::id::StreamId;
 use callwarden_core::log::Event as Line;
@@ -84,8 +85,8 @@ pub fn over_since(told: &[Told]) -> Option<Instant> {
     (0..told.len()).find_map(|at| {
         let over = match &told[at].event {
             Event::Asks { path, form, .. } => says_over(path, form),
-            // What a process has forgotten its row still knows.
-            Event::RowSaysOver => !is_claimed(&told[..at]),
+            // What a process has forgotten its row still knows; who waits gets the recording document all the same.
+            Event::RowSaysOver => !is_claimed(&told[..at]) && !delivery::is_asked_for(&told[..at]),
             Event::LookedUp { outcome: Outcome::Over } | Event::Inquired { outcome: Outcome::Over, .. } => true,
             Event::Inquired { outcome: Outcome::NoSuchCall, look_ups } => *look_ups >= UNKNOWN_LOOK_UPS,
             Event::Inquired { look_ups, .. } => *look_ups >= LOOK_UPS_MAX,
