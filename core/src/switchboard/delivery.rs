@@ -62,9 +62,13 @@ impl Switchboard {
     fn claim_refused(&mut self, key: CallKey, refusal: Refusal, out: &mut Vec<Output>) {
         let bridge = Watch { at: self.now.mono + limits::BRIDGE_TIME, kind: WatchKind::Bridge };
         let Some(call) = self.calls.get_mut(key) else { return };
-        // An update was sent before, and its recording called back elsewhere: that was this fallback.
-        if refusal == Refusal::Recorded && call.fallback.as_ref().is_some_and(|fallback| fallback.rounds > 1) {
-            return self.confirm(key, Route::Recorded, out);
+        // An update was sent before: its recording called back elsewhere, or the call is over and may have been recorded.
+        if call.fallback.as_ref().is_some_and(|fallback| fallback.rounds > 1) {
+            match refusal {
+                Refusal::Recorded => return self.confirm(key, Route::Recorded, out),
+                Refusal::Over => return self.end_call(key, None, None, out),
+                Refusal::Held | Refusal::Elsewhere | Refusal::FellBack => {}
+            }
         }
         call.fallback = None;
         call.claim_refused.get_or_insert(self.now.mono);

@@ -4,7 +4,7 @@ use callwarden_core::far_end::{Heard, Plan, StreamFault};
 use callwarden_core::http::Method;
 use callwarden_core::log::{Event, Level};
 use callwarden_core::sid::{AccountSid, StreamSid};
-use callwarden_core::store::{CallStatus, FallbackReason};
+use callwarden_core::store::{CallFact, CallStatus, FallbackReason};
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, frame, signed, stop, text};
@@ -115,6 +115,19 @@ fn a_recording_that_calls_back_in_time_or_is_listed_is_not_begun_again() {
         let ledger = world.run_to_the_end_of(call);
         assert_eq!((ledger.recordings.len(), ledger.updates.len()), (1, 0), "{ledger}");
     }
+}
+
+#[test]
+fn a_call_whose_updates_were_ambiguous_and_that_ends_elsewhere_keeps_its_reason() {
+    let (mut world, caller, _) = without_start([], RestFault::Lost);
+    world.run_until(seconds(60.0), |world| world.lines_of(caller, Event::WatchdogRedirectFail).len() == 1);
+    let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
+    (fact.status, fact.ended_at) = (Some(CallStatus::Completed), Some(world.now.unix));
+    world.database.take_call(world.now.mono, fact);
+    world.rest_always = NOT_FOUND;
+    world.run_for(limits::CLAIM_OVERDUE * 2);
+    assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::NoStart));
+    assert_eq!(world.nodes[0].switchboard.gauges().live_calls, 0);
 }
 
 #[test]
