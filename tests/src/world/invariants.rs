@@ -18,6 +18,8 @@ use std::time::Duration;
 const FLOWING: u32 = 3;
 /// A stream whose last frame is older than this may be stopping.
 const FLOWING_TIME: Duration = Duration::from_millis(400);
+/// A recording that began less than this ago may have been none when Twilio was asked, and the claim since.
+const ASKING_TIME: Duration = Duration::from_millis(1_500);
 /// A process knows that the database is well again after this: the wait before it tries, and a try that hangs.
 const WELL_AGAIN: Duration = Duration::from_secs(limits::STORE_RETRY_MAX.as_secs() + limits::STORE_TIME.as_secs() + 1);
 
@@ -87,8 +89,10 @@ struct Seen {
     troubles: Vec<Troubled>,
     /// Processes that were told that it is over, and when.
     over: Vec<(Process, Instant)>,
-    /// Processes that were told of a recording, or gave the recording document.
+    /// Processes that were told of a recording.
     recording: Vec<Process>,
+    /// Those that gave its recording document to whoever asked, and when.
+    given: Vec<(Process, Instant)>,
     /// Processes whose update was accepted.
     moved: Vec<Process>,
     /// The stream that carries frames, the last one, and how many came in a row.
@@ -150,6 +154,13 @@ impl World {
         let knows = |(of, at): &(Process, Instant)| *of == process && now.since(*at) < limits::ENDED_KEPT;
         assert!(!seen.over.iter().any(knows), "W6: call {call} is updated by a process that knows that it is over");
         assert!(!seen.recording.contains(&process), "W7: call {call} is updated though it is being recorded");
+        let given = seen.given.iter().filter(|(of, _)| *of == process).map(|(_, at)| *at).max();
+        let recorded = self.calls[call].ledger().recordings.last().filter(|last| last.to.is_none());
+        assert!(
+            given.is_none_or(|at| now.since(at) >= limits::RECORDING_STARTS)
+                && (given.is_none() || recorded.is_none_or(|last| now.since(last.from) < ASKING_TIME)),
+            "W5: call {call} is updated though it was given the recording document"
+        );
         assert!(!seen.moved.contains(&process), "W5: call {call} is updated though an update was accepted");
         let twin = self.witness.updates.iter().find(|update| (update.process, update.call) == (process, call));
         assert!(
@@ -196,8 +207,10 @@ impl World {
         }
         let of_recording = matches!(hook, Hook::HandleRecording | Hook::RecordingStatus);
         let is_document = hook.asks_for_a_document();
-        if of_recording || is_document && memchr::memmem::find(&response.body, b"<Record").is_some() {
+        if of_recording {
             seen.recording.push(process);
+        } else if is_document && memchr::memmem::find(&response.body, b"<Record").is_some() {
+            seen.given.push((process, now));
         }
         let owed = match hook {
             Hook::IncomingCall => Some(Owed::Row),
