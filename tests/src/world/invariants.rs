@@ -224,7 +224,7 @@ impl World {
             seen.owed.push((process, now, owed));
         }
         let opened = self.nodes[place].since + limits::STORE_TIME < now;
-        if hook == Hook::IncomingCall && opened && self.database.has_been_well_for(now, WELL_AGAIN) {
+        if hook == Hook::IncomingCall && opened && self.database.has_been_quick_for(now, WELL_AGAIN) {
             assert!(self.is_stored(call, Owed::Row), "D1: the row of call {call} is not there when its answer leaves");
         }
     }
