@@ -50,6 +50,8 @@ pub struct Call {
     pub(crate) streams: BTreeSet<StreamSid>,
     /// How many more started under a process that is gone, beside those.
     pub(crate) earlier_streams: u32,
+    /// Which of the call's streams the newest is that this process had; 0 when it had none.
+    pub(crate) own_stream: u32,
     /// How many further streams were asked for since the last one started.
     pub(crate) reconnects: u32,
     /// When the last of them was, repeats apart.
@@ -177,6 +179,7 @@ impl Call {
             challenger: None,
             streams: BTreeSet::new(),
             earlier_streams: 0,
+            own_stream: 0,
             reconnects: 0,
             reconnected: None,
             last_stream: None,
@@ -245,6 +248,12 @@ impl Call {
     pub(crate) fn streams_known(&self) -> u32 {
         let told = self.streams_told.difference(&self.streams).count();
         self.streams_started().max(u32::try_from(self.streams.len() + told).unwrap_or(u32::MAX))
+    }
+
+    /// Whether this process had the newest of so many streams, and so knows whether the caller has finished (W12): what
+    /// another process says of that is about an earlier stream.
+    pub(crate) fn had_the_newest(&self, streams: u32) -> bool {
+        self.own_stream > 0 && self.own_stream >= streams
     }
 
     /// Notes that a stream is over, in Twilio's own words: it stands in no claim's way.

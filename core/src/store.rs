@@ -35,7 +35,8 @@ pub struct Claim {
     pub at: UnixMillis,
     /// How many streams of the call this process has seen start, or was told by Twilio that they stopped.
     pub known_streams: u32,
-    /// Whether it knows that the caller had finished, if the row says so (W12): goodbye may be playing.
+    /// Whether it knows that the caller had finished, if the row says so (W12): goodbye may be playing. It does as well
+    /// where it had the newest stream, for then the row speaks of an earlier one.
     pub knows_finished: bool,
 }
 

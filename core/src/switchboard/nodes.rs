@@ -147,7 +147,7 @@ fn learn(call: &mut Call, known: &KnownCall) {
         call.last_stream = Some(stream);
     }
     call.heard_ever |= known.heard;
-    call.finished |= known.finished;
+    call.finished |= known.finished && !call.had_the_newest(known.streams);
     call.recording.seen |= known.recorded;
     if known.recorded {
         call.step(Cause::Recording);

@@ -98,6 +98,7 @@ impl Switchboard {
         call.step(Cause::Start);
         call.link = Some(Link { id, stream: start.stream, heard: false });
         call.count_stream(start.stream, ordinal);
+        call.own_stream = call.own_stream.max(ordinal);
         call.last_stream = Some(start.stream);
         (call.watch, call.look_up) = (drain, None);
         (call.stopped, call.closed_by_us) = (false, false);

@@ -97,9 +97,10 @@ impl Switchboard {
     /// a second prompt.
     pub(super) fn claim(&mut self, key: CallKey, out: &mut Vec<Output>) {
         let Some(call) = self.calls.get(key) else { return };
-        let (known_streams, knows_finished, call) = (call.streams_known(), call.finished, call.sid);
+        let (known_streams, call_sid) = (call.streams_known(), call.sid);
+        let knows_finished = call.finished || call.had_the_newest(known_streams);
         let (at, node) = (self.now.unix, self.settings.node.clone());
-        if !self.database.claim(key, Claim { call, node, at, known_streams, knows_finished }, out) {
+        if !self.database.claim(key, Claim { call: call_sid, node, at, known_streams, knows_finished }, out) {
             self.claim_settled(key, None, out);
             self.answer_waiting(key, out);
         }

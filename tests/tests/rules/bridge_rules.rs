@@ -225,6 +225,19 @@ fn a_stop_that_twilio_tells_of_after_another_stream_was_asked_for_agrees_with_no
 }
 
 #[test]
+fn a_caller_who_had_finished_on_an_earlier_stream_elsewhere_is_not_left_in_silence() {
+    let mut world = World::new();
+    world.rest_next = [ALIVE, ACCEPTED].into();
+    let (caller, stream, socket) = streaming(&mut world);
+    let mut fact = CallFact::new(caller.call, world.now.unix, "node-2");
+    (fact.stream, fact.finished_at) = (Some((1, caller.stream(7))), Some(world.now.unix));
+    world.database.take_call(world.now.mono, fact);
+    LOSSES[0].1(&mut world, stream, socket);
+    world.run_for(limits::BRIDGE_TIME + seconds(1.0));
+    assert_eq!(world.rest_count(Method::Post), 1, "the stream that was lost came after the one it had finished on");
+}
+
+#[test]
 fn a_claim_refused_for_a_fallback_that_did_not_come_about_is_waited_for_as_long_as_a_claim_lasts() {
     let mut world = World::new();
     // The model does not know why a claim is refused.
