@@ -125,7 +125,8 @@ impl Switchboard {
             _ if call.is_claimed() || call.is_recording() => Answer::Record,
             Question::AfterError => Answer::FallBack(FallbackReason::StreamError),
             Question::Incoming if call.source == Some(Source::Recording) => Answer::Record,
-            Question::Incoming if streaming => Answer::Connect { greeting: true },
+            // Also while the process stops: a caller who is heard is on a stream, and whoever asks is a repeat.
+            Question::Incoming if streaming || call.is_heard() => Answer::Connect { greeting: true },
             Question::StreamEnded if !heard && !call.is_unknown() => Answer::FallBack(FallbackReason::StreamError),
             Question::StreamEnded if streaming && heard && may_stream_again(call, self.now.mono) => {
                 Answer::Connect { greeting: false }

@@ -222,7 +222,7 @@ fn incoming_call(told: &[Told], form: &[(String, String)], deployment: &Deployme
         ("W6", Kind::HangUp)
     } else if knows::is_claimed(told) || !value(form, "ErrorCode").is_empty() {
         ("D5", Kind::Record)
-    } else if !deployment.streaming || knows::drains(told) {
+    } else if !deployment.streaming || knows::drains(told) && !knows::is_heard(told) {
         ("section 5", Kind::Record)
     } else if knows::is_recorded(told) {
         ("W6", Kind::Record)

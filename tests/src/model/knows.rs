@@ -209,6 +209,18 @@ pub fn was_heard(told: &[Told]) -> bool {
     })
 }
 
+/// Whether the live stream carries frames.
+#[must_use]
+pub fn is_heard(told: &[Told]) -> bool {
+    let Some(of) = live(told) else { return false };
+    let last = told.iter().rev().find_map(|t| match t.event {
+        Event::Hears { stream, .. } if stream == of => Some(true),
+        Event::Troubles { stream, .. } if stream == of => Some(false),
+        _ => None,
+    });
+    last == Some(true)
+}
+
 /// Whether the process was told to stop.
 #[must_use]
 pub fn drains(told: &[Told]) -> bool {

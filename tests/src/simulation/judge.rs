@@ -124,7 +124,9 @@ fn allowed(play: &Play<'_>, call: usize, ledger: &Ledger, silence: Silence) -> O
                 limits::CLAIM_OVERDUE * rest.min(limits::OVERDUE_FACTOR_MAX) + Duration::from_secs(6)
             }
             // What a kill may cost: see `README.md`.
-            Trouble::Killed if play.database.is_empty() => TAKEN_OVER + longest_down(script),
+            Trouble::Killed if play.database.is_empty() && !is_announced_twice(play, call) => {
+                TAKEN_OVER + longest_down(script)
+            }
             Trouble::Killed => return None,
             Trouble::Frozen => milliseconds(8_000) + limits::BRIDGE_TIME + Duration::from_secs(2),
             Trouble::Broken => limits::BRIDGE_TIME + Duration::from_secs(2),
@@ -145,6 +147,12 @@ fn allowed(play: &Play<'_>, call: usize, ledger: &Ledger, silence: Silence) -> O
 /// From a kill until the call is watched by another process and its time there is over. A process that has begun a moment
 /// ago takes nobody for gone before its own word has been good for a while.
 const TAKEN_OVER: Duration = Duration::from_millis(2 * 6_000 + 2 * 2_000 + 8_000 + 2_000);
+
+/// Whether `incoming_call` came twice. That the second answer went nowhere, only the process that gave it can find out.
+fn is_announced_twice(play: &Play<'_>, call: usize) -> bool {
+    let twice = |what: &Trouble| matches!(what, Trouble::Hook(Hook::IncomingCall, HookFault::Twice(_)));
+    play.world().witness.troubles(call).iter().any(|troubled| twice(&troubled.what))
+}
 
 /// How long a place is without a process.
 fn longest_down(script: &script::Script) -> Duration {

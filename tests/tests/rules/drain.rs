@@ -3,6 +3,7 @@
 use callwarden_core::far_end::{Heard, Plan, StreamFault};
 use callwarden_core::http::Method;
 use callwarden_core::log::Event;
+use callwarden_core::sid::AccountSid;
 use callwarden_core::store::{CallFact, CallStatus, FallbackReason};
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, get, signed, text};
@@ -84,6 +85,22 @@ fn a_drain_leaves_alone_what_it_has_merely_heard_of() {
     assert!(world.nodes[0].switchboard.is_drained(), "another process answered that call");
     world.run_for(seconds(30.0));
     assert_eq!((world.rest_count(Method::Post), world.logged(Event::WatchdogRedirect).len()), (0, 0));
+}
+
+#[test]
+fn a_repeat_of_a_webhook_does_not_end_the_stream_of_a_caller_who_is_heard_while_the_process_stops() {
+    let mut world = World::new();
+    let call = world.call(loud(seconds(60.0)));
+    world.run_for(seconds(5.0));
+    world.drain();
+    let caller = Caller { call: world.sid(call), account: AccountSid::from_number(1) };
+    let answer = world.ask(signed(path::INCOMING_CALL, &caller.form(&[])));
+    assert!(text(&answer).contains("<Connect"), "{answer:?}");
+    world.run_for(seconds(15.0));
+    assert_eq!(world.database.fallback(caller.call), None);
+    let ledger = world.run_to_the_end_of(call);
+    assert!(ledger.total(Heard::Streaming) > seconds(15.0), "{ledger}");
+    world.settle();
 }
 
 #[test]
