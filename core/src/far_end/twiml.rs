@@ -376,7 +376,9 @@ fn stream(element: Element, warn: &mut Vec<Fault>) -> StreamNoun {
         let (name, value) = (parameter.take("name"), parameter.take("value"));
         parameter.finish(false);
         match (name, value) {
-            (Some(name), Some(value)) if name.len() + value.len() < 500 => stream.parameters.push((name, value)),
+            (Some(name), Some(value)) if name.chars().count() + value.chars().count() < 500 => {
+                stream.parameters.push((name, value));
+            }
             (Some(name), Some(_)) => {
                 attributes.warn.push(Fault::new(12200, format!("<Parameter> {name} is not under 500 characters")));
             }
@@ -430,6 +432,15 @@ mod tests {
         let stream =
             format!("<Connect><Stream url=\"wss://h/\"><Parameter name=\"abc\" value=\"{long}\"/></Stream></Connect>");
         assert_eq!(warnings(&stream), [12200]);
+    }
+
+    #[test]
+    fn a_parameter_is_measured_in_characters_and_not_in_bytes() {
+        for (letters, expected) in [(499, &[][..]), (500, &[12200])] {
+            let value = "ש".repeat(letters - "name".len());
+            let stream = format!("<Stream url=\"wss://h/\"><Parameter name=\"name\" value=\"{value}\"/></Stream>");
+            assert_eq!(warnings(&format!("<Connect>{stream}</Connect>")), expected, "{letters} letters");
+        }
     }
 
     #[test]

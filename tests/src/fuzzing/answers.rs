@@ -49,9 +49,25 @@ fn result(source: &mut Source<'_>) -> Result<FetchResponse, FetchError> {
     }
     let usual = [200, 201, 204, 301, 307, 400, 401, 403, 404, 409, 410, 422, 429, 500, 503, 599];
     let status = if source.byte() < 224 { source.one_of(&usual) } else { 100 + source.word() % 900 };
-    let names = ["content-type", "retry-after", "retry-after-ms", "location", "twilio-request-id", "x-request-id"];
-    let values =
-        ["application/json", "audio/x-wav", "7", "0.5", "Thu, 03 Dec 2026 21:46:41 GMT", "https://a.example/b"];
+    let names = [
+        "content-type",
+        "retry-after",
+        "retry-after-ms",
+        "location",
+        "twilio-request-id",
+        "x-request-id",
+        "x-should-retry",
+    ];
+    let values = [
+        "application/json",
+        "audio/x-wav",
+        "7",
+        "0.5",
+        "Thu, 03 Dec 2026 21:46:41 GMT",
+        "https://a.example/b",
+        "true",
+        "false",
+    ];
     let mut headers = Headers::default();
     for _ in 0..source.byte() % 4 {
         let name = source.one_of(&names);
