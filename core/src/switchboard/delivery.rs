@@ -394,8 +394,9 @@ impl Switchboard {
         let Some(fallback) = &mut call.fallback else { return };
         let known = fallback.is_confirmed();
         match route {
-            Route::Answer => fallback.answered(now.mono + prompt + limits::RECORDING_STARTS),
-            Route::Update | Route::Signs | Route::Recording | Route::Recorded => fallback.step = Step::Confirmed,
+            // What looks like a sign may be none: a recording has to follow it as it has to follow an answer.
+            Route::Answer | Route::Signs => fallback.answered(now.mono + prompt + limits::RECORDING_STARTS),
+            Route::Update | Route::Recording | Route::Recorded => fallback.step = Step::Confirmed,
         }
         if known {
             return;
