@@ -16,8 +16,9 @@
 //!
 //! A TwiML fetch confirms it from any state: its answer is the recording document. Where no recording calls back after
 //! that ([`limits::RECORDING_STARTS`]), the answer went nowhere, as that to a repeated webhook does, and the fallback
-//! has failed after all. So it is with signs: a stranger who has the caller's token may have made them. One that failed begins anew after [`limits::CLAIM_OVERDUE`]. Before it does, Twilio is asked about the call: a question can be repeated without harm
-//! until an outage is over, an update cannot, for each one restarts a recording that runs.
+//! has failed after all. So it is with signs: a stranger who has the caller's token may have made them. One that failed
+//! begins anew after [`limits::CLAIM_OVERDUE`]. Before it does, Twilio is asked about the call: a question can be repeated
+//! without harm until an outage is over, an update cannot, for each one restarts a recording that runs.
 
 use crate::id::FetchId;
 use crate::limits;

@@ -194,7 +194,7 @@ fn anew(told: &[Told], failed: Instant, deployment: &Deployment) -> Option<Due> 
     Some(Due { at, duty, rule: "W5" })
 }
 
-/// W5: a recording document after which no recording calls back went nowhere, unless Twilio lists one. Where Twilio
+/// W5: a recording document, or signs of an update, after which no recording calls back went nowhere, unless Twilio lists one. Where Twilio
 /// cannot be asked about that or does not say, it is left at that.
 fn nowhere(told: &[Told], deployment: &Deployment) -> Option<Due> {
     if knows::is_proved(told) || deployment.is_development() {
@@ -214,8 +214,7 @@ fn nowhere(told: &[Told], deployment: &Deployment) -> Option<Due> {
     if (0..since.len()).any(|at| is_left(&since[at]) && is_awaited(at)) {
         return None;
     }
-    let given = told.iter().rfind(|t| knows::gives_recording(t))?.at.mono;
-    let begins = given + deployment.fallback + RECORDING_STARTS;
+    let begins = knows::is_taken_since(told)? + deployment.fallback + RECORDING_STARTS;
     let (at, duty) = asks(told, begins, begins)?;
     Some(Due { at, duty, rule: "W5" })
 }

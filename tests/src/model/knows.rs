@@ -251,11 +251,13 @@ pub fn claim(told: &[Told]) -> Claim {
     }
 }
 
-/// Whether the recording document was given for a fallback, so that what the store says of it is the process's own word.
-/// When the fallback is claimed once more, that document went nowhere (W5).
+/// Whether a fallback counted as arrived by the least that tells so, and what the store says of it is the process's own
+/// word. When it is claimed once more, it went nowhere (W5).
 #[must_use]
 pub fn went_nowhere(told: &[Told]) -> bool {
-    (0..told.len()).any(|at| gives_recording(&told[at]) && is_claimed(&told[..at]))
+    let given = (0..told.len()).any(|at| gives_recording(&told[at]) && is_claimed(&told[..at]));
+    let ends = (0..told.len()).filter(|at| matches!(told[*at].event, Event::Claims)).chain([told.len()]);
+    given || ends.into_iter().any(|end| signs(&told[..end]).is_some())
 }
 
 /// Whether a fallback was called off (W6).
@@ -278,10 +280,18 @@ pub fn is_confirmed(told: &[Told]) -> bool {
     if !matches!(claim(told), Claim::Held(_)) {
         return false;
     }
-    is_proved(told) || since_claim(told).iter().any(gives_recording)
+    is_proved(told) || is_taken_since(told).is_some()
 }
 
-/// Whether more tells so than that the recording document was given to whoever asked for it.
+/// Since when the fallback counts as arrived by the least that tells so: somebody was given the recording document, or an
+/// ambiguous update left signs. Both may be about somebody else.
+#[must_use]
+pub fn is_taken_since(told: &[Told]) -> Option<Instant> {
+    let given = since_claim(told).iter().rfind(|t| gives_recording(t)).map(|t| t.at.mono);
+    given.max(signs(told))
+}
+
+/// Whether more tells so than that.
 #[must_use]
 pub fn is_proved(told: &[Told]) -> bool {
     let proves = |t: &Told| match &t.event {
@@ -289,7 +299,7 @@ pub fn is_proved(told: &[Told]) -> bool {
         Event::Asks { path, .. } => is_of_recording(path),
         _ => false,
     };
-    since_claim(told).iter().any(proves) || has_signs(told)
+    since_claim(told).iter().any(proves)
 }
 
 /// Whether somebody was given the recording document.
@@ -298,15 +308,25 @@ pub fn gives_recording(told: &Told) -> bool {
     matches!(told.event, Event::Answers { document: Document::Record { .. }, .. })
 }
 
-/// Whether something shows that an update without an answer was acted upon: what ended the stream was not us.
-fn has_signs(told: &[Told]) -> bool {
+/// When something showed that an update without an answer was acted upon: what ended the stream was not us.
+fn signs(told: &[Told]) -> Option<Instant> {
     let begun = told.len() - since_claim(told).len();
     let since = &told[begun..];
-    let Some(sent) = since.iter().position(|t| matches!(t.event, Event::Updates { .. })) else { return false };
-    let ambiguous = since.iter().any(|t| t.event.is_update(Outcome::Ambiguous));
+    let sent = since.iter().position(|t| matches!(t.event, Event::Updates { .. }))?;
     let closed = since.iter().position(|t| matches!(t.event, Event::Commands { command: StreamCommand::Close, .. }));
     let until = closed.unwrap_or(since.len()).max(sent);
-    ambiguous && (begun + sent..begun + until).any(|at| ends_current(&told[..at], &told[at].event))
+    let sign = (begun + sent..begun + until).find(|at| ends_current(&told[..*at], &told[*at].event))?;
+    // While an update is awaited, its answer is what has to be ambiguous.
+    let is_of_update = |t: &Told| matches!(t.event, Event::Updates { .. } | Event::Updated { .. });
+    if told[begun..sign].iter().any(|t| is_called_off(&t.event)) {
+        return None;
+    }
+    let last = told[begun..sign].iter().rfind(|t| is_of_update(t))?;
+    if last.event.is_update(Outcome::Ambiguous) {
+        return Some(told[sign].at.mono);
+    }
+    let answer = told[sign..].iter().find(|t| is_of_update(t))?;
+    answer.event.is_update(Outcome::Ambiguous).then_some(answer.at.mono)
 }
 
 /// Whether it is news of the last stream that it is over. After a later document nothing that is told of it is news.
