@@ -285,6 +285,37 @@ fn metrics_need_their_token_and_count_what_happened() {
     }
 }
 
+/// One of each would not tell a counter from a flag.
+#[test]
+fn each_counter_counts_every_time() {
+    let mut world = World::with(settings(&[("METRICS_TOKEN", "see-me")]));
+    world.rest_always = RestFault::Refused(403, 20003);
+    world.database.fault = DatabaseFault::Refuses;
+    for number in [1, 2] {
+        world.call(Plan { start_delay: SECOND * 9, ..Plan::default() });
+        let stranger = Caller::new(number);
+        world.open_stream(stranger, stranger.stream(1), "no token of ours");
+        world.ask(signed_with("another token", path::CALL_STATUS, &stranger.form(&[])));
+    }
+    world.run_for(SECOND * 15);
+    let mut request = get(path::METRICS);
+    request.headers.push("authorization", "Bearer see-me");
+    let page = world.ask(request);
+    for counter in [
+        "calls_total",
+        "streams_accepted_total",
+        "streams_refused_total",
+        "signatures_rejected_total",
+        "claims_blind_total",
+        "fallbacks_failed_total",
+        "fallbacks_cancelled_total",
+        "fallbacks_total{reason=\"no_start\"}",
+    ] {
+        let line = format!("callwarden_{counter} 2");
+        assert!(text(&page).lines().any(|given| given == line), "{line} is missing in\n{}", text(&page));
+    }
+}
+
 #[test]
 fn secrets_reach_no_page_and_no_log_line() {
     let mut world = World::with(settings(&[("METRICS_TOKEN", "see-me-never")]));

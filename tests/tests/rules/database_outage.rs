@@ -219,6 +219,29 @@ fn the_memory_for_waiting_facts_is_bounded_and_timeline_events_go_first() {
 }
 
 #[test]
+fn a_refused_batch_is_taken_apart_and_nothing_but_what_is_refused_is_given_up() {
+    let mut world = World::new();
+    let callers = [1, 2].map(Caller::new);
+    callers.iter().for_each(|caller| drop(world.announce(*caller)));
+    world.database.fault = DatabaseFault::Refuses;
+    let begun = [("RecordingStatus", "in-progress"), ("RecordingSid", RECORDING)];
+    world.webhook(path::CALL_STATUS, callers[0], &[("CallStatus", "completed")]);
+    for caller in callers {
+        world.webhook(path::RECORDING_STATUS, caller, &begun);
+    }
+    world.webhook(path::CALL_STATUS, callers[1], &[("CallStatus", "completed")]);
+    world.database.fault = DatabaseFault::RefusesRecordings;
+    world.run_for(BACK);
+    for caller in callers {
+        assert_eq!(world.database.status(caller.call), Some(CallStatus::Completed));
+    }
+    let refused = world.logged(Event::DbError).into_iter().filter(|line| line.reason.as_deref() == Some("refused"));
+    let given_up = refused.filter(|line| line.level == Level::Error).map(|line| line.count).collect::<Vec<_>>();
+    assert_eq!(given_up, [Some(1), Some(2)], "each recording is refused by itself");
+    assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0);
+}
+
+#[test]
 fn facts_leave_in_batches_of_bounded_size_and_number() {
     let mut world = World::down(DatabaseFault::Refuses);
     for number in 0..40 {
