@@ -69,6 +69,12 @@ impl Site {
         self.deployment.row(call, is_settled).await
     }
 
+    /// The row of a call that is over, once this is its whole transcript. What a stream heard is written by several
+    /// commands at once: until the last of them a row may be final and lack a part.
+    async fn transcribed(&self, call: CallSid, text: &str) -> Row {
+        self.deployment.row(call, |row| is_settled(row) && transcript(row) == (Some("done"), Some(text))).await
+    }
+
     /// A call's stretches of speech, in order.
     async fn segments(&self, call: CallSid) -> Vec<Row> {
         let mut rows = self.deployment.rows_of("transcript_segments", call).await;

@@ -51,7 +51,8 @@ async fn a_minute() {
     let row = soon("the whole transcript", async {
         loop {
             let rows = site.deployment.rows_of("call_log", call).await;
-            if rows.first().is_some_and(is_settled) {
+            let whole = (Some("done"), Some(script.text()));
+            if rows.first().is_some_and(|row| is_settled(row) && transcript(row) == (whole.0, whole.1.as_deref())) {
                 return rows[0].clone();
             }
             Timer::after(LOOK).await;
@@ -61,7 +62,6 @@ async fn a_minute() {
     let waited = hung_up.elapsed();
     println!("first text after {first_waited:?}, whole transcript after {waited:?}");
     assert!(waited <= PROMPT + DELAY, "the whole transcript is there after {waited:?}");
-    assert_eq!(transcript(&row), (Some("done"), Some(script.text().as_str())));
     assert!(number(&row, "frames") >= 3_000 && !row.contains_key("fallback_reason"), "{row:?}");
 
     let segments = site.segments(call).await;
@@ -113,8 +113,7 @@ async fn hung_up_in_mid_word() {
     for (script, caller) in callers {
         let (call, ledger) = caller.ended().await;
         let said = script.between(0, ledger.streams[0].frames as usize * FRAME);
-        let row = site.settled(call).await;
-        assert_eq!(transcript(&row), (Some("done"), Some(said.as_str())), "{ledger}");
+        site.transcribed(call, &said).await;
         segments += site.segments(call).await.len();
     }
     // What two callers say alike is asked for twice.
@@ -136,14 +135,14 @@ async fn broken_and_noisy_streams() {
     let noisy = site.deployment.call(server.address(), noisy);
     let (call, ledger) = noisy.ended().await;
     let said = script.between(0, ledger.streams[0].frames as usize * FRAME);
-    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(said.as_str())), "{ledger}");
+    site.transcribed(call, &said).await;
 
     breaks.until("a second stream", |ledger| ledger.streams.get(1).is_some_and(|s| s.frames > 100)).await;
     breaks.hang_up();
     let (call, ledger) = (breaks.sid, breaks.ended().await.1);
     let again = script.between(0, ledger.streams[1].frames as usize * FRAME);
     let both = format!("{}\n{again}", script.sentence(0).text);
-    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(both.as_str())), "{ledger}");
+    site.transcribed(call, &both).await;
     stopped(server);
 }
 
@@ -154,7 +153,7 @@ async fn a_caller_finishes() {
     let script = Script::sentences(2, millis(1_000)).before(millis(20_000));
     let (call, ledger) = site.deployment.call(server.address(), says(&script)).ended().await;
     assert_eq!(ledger.ended.map(|(_, by)| by), Some(EndedBy::Document), "{ledger}");
-    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(script.text().as_str())));
+    site.transcribed(call, &script.text()).await;
     stopped(server);
 }
 
@@ -166,9 +165,7 @@ async fn nothing_can_be_written() {
     site.openai.script([Some(Fault::Refuse(Refusal::overloaded()))]);
     let script = Script::sentences(2, millis(1_000));
     let (call, ledger) = site.deployment.call(server.address(), leaves(&script, script.middle(14))).ended().await;
-    let row = site.settled(call).await;
-    let said = script.between(0, ledger.streams[0].frames as usize * FRAME);
-    assert_eq!(transcript(&row), (Some("done"), Some(said.as_str())));
+    site.transcribed(call, &script.between(0, ledger.streams[0].frames as usize * FRAME)).await;
     let lines = stopped(server);
     let failed = lines.iter().filter(|line| line["message"] == "transcription_failed" && line["reason"] == "disk");
     assert_eq!(failed.map(|line| line["level"].as_str()).collect::<Vec<_>>(), [Some("ERROR")]);
@@ -203,7 +200,7 @@ async fn silence_is_not_sent() {
     openai_is(&server, "ok").await;
     assert_eq!(ready(&server, "openai_error_seconds").await, Value::Null);
     let (call, _) = caller.ended().await;
-    assert_eq!(transcript(&site.settled(call).await), (Some("done"), Some(script.text().as_str())));
+    site.transcribed(call, &script.text()).await;
     stopped(server);
 }
 
