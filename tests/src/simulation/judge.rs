@@ -124,7 +124,7 @@ fn allowed(play: &Play<'_>, call: usize, ledger: &Ledger, silence: Silence) -> O
                 limits::CLAIM_OVERDUE * rest.min(limits::OVERDUE_FACTOR_MAX) + Duration::from_secs(6)
             }
             // What a kill may cost: see `README.md`.
-            Trouble::Killed if play.database.is_empty() && !is_announced_twice(play, call) => {
+            Trouble::Killed if play.database.is_empty() && !is_taken_on_trust(play, call) => {
                 TAKEN_OVER + longest_down(script)
             }
             Trouble::Killed => return None,
@@ -148,10 +148,12 @@ fn allowed(play: &Play<'_>, call: usize, ledger: &Ledger, silence: Silence) -> O
 /// ago takes nobody for gone before its own word has been good for a while.
 const TAKEN_OVER: Duration = Duration::from_millis(2 * 6_000 + 2 * 2_000 + 8_000 + 2_000);
 
-/// Whether `incoming_call` came twice. That the second answer went nowhere, only the process that gave it can find out.
-fn is_announced_twice(play: &Play<'_>, call: usize) -> bool {
-    let twice = |what: &Trouble| matches!(what, Trouble::Hook(Hook::IncomingCall, HookFault::Twice(_)));
-    play.world().witness.troubles(call).iter().any(|troubled| twice(&troubled.what))
+/// Whether a fallback may have been confirmed by somebody else: by the answer to a repeated `incoming_call`, or by signs
+/// that a stranger made. That it went nowhere, only the process that believed so can find out.
+fn is_taken_on_trust(play: &Play<'_>, call: usize) -> bool {
+    let of_another =
+        |what: &Trouble| matches!(what, Trouble::Hostile | Trouble::Hook(Hook::IncomingCall, HookFault::Twice(_)));
+    play.world().witness.troubles(call).iter().any(|troubled| of_another(&troubled.what))
 }
 
 /// How long a place is without a process.
