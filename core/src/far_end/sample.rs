@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_table_says_what_the_readme_says() {
-        let readme = include_str!("../../../runtime-smol/assets/README.md");
+        let readme = include_str!("../../assets/README.md");
         let text = passage().expect("a table").text();
         assert!(readme.contains(&format!("| {text} |")), "{text}");
     }
