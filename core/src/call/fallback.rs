@@ -45,7 +45,7 @@ pub struct Fallback {
     pub(crate) token: usize,
     /// A sign of the present update was seen while its answer was awaited.
     pub(crate) signs_seen: bool,
-    /// An answer had confirmed it, and no recording began: what its row says of it is our own, and wrong.
+    /// An answer or signs had confirmed it, and no recording began: what its row says of it is our own, and wrong.
     pub(crate) went_nowhere: bool,
     wait: Duration,
     ambiguous: u32,
@@ -96,7 +96,8 @@ pub enum Step {
         /// Without an answer by then it is asked again.
         until: Instant,
     },
-    /// The recording document was given to whoever asked, which counts as confirmed until a recording should have begun.
+    /// The recording document was given to whoever asked, or an update left signs, which counts as confirmed until a
+    /// recording should have begun.
     Answered {
         /// When that is.
         until: Instant,
@@ -173,7 +174,7 @@ impl Fallback {
         matches!(self.step, Step::Answered { .. } | Step::Confirmed)
     }
 
-    /// The recording document was given (again): a recording begins before `until`.
+    /// The recording document was given (again), or signs were seen: a recording begins before `until`.
     pub(crate) fn answered(&mut self, until: Instant) {
         if self.step != Step::Confirmed {
             self.step = Step::Answered { until };

@@ -230,7 +230,7 @@ fn is_let_in(play: &Play<'_>, call: usize, ledger: &Ledger) -> Result<(), String
     let fell_back = world.database.fallback(world.sid(call)).is_some() || !ledger.recordings.is_empty();
     let silent = play.call(call).streams.contains(&Stream::ConnectsButNoStart);
     // That the caller had finished (W12) one process learns from another through the store alone.
-    let untold = play.script().nodes > 1 && !play.database.is_empty();
+    let untold = play.script().nodes > 1 && !play.database.is_empty() && world.database.has_finished(world.sid(call));
     if fell_back || silent || untold || play.script().steps.iter().any(jumps) {
         return Ok(());
     }

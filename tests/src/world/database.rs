@@ -204,6 +204,12 @@ impl SimulatedDatabase {
         self.call_facts.push((at, fact));
     }
 
+    /// Whether a row says that the caller had finished (W12).
+    #[must_use]
+    pub fn has_finished(&self, call: CallSid) -> bool {
+        self.of(call).any(|fact| fact.finished_at.is_some())
+    }
+
     pub(super) fn of(&self, call: CallSid) -> impl Iterator<Item = &CallFact> {
         let places = self.by_call.get(&call).map(Vec::as_slice).unwrap_or_default();
         places.iter().map(|place| &self.call_facts[*place].1)
