@@ -68,8 +68,8 @@ pub struct Call {
     pub(crate) finished: bool,
     /// What is known of recordings.
     pub(crate) recording: Recording,
-    /// `stop` was seen on the last stream: a sign that a missing call is over (W7).
-    pub(crate) stopped: bool,
+    /// When Twilio said that the last stream stopped: for a while a sign that a missing call is over (W7).
+    pub(crate) stopped: Option<Instant>,
     /// The last thing that went wrong, for `how_far` (W9).
     pub(crate) trouble: Option<String>,
     /// Webhooks that wait for the row or the claim.
@@ -188,7 +188,7 @@ impl Call {
             frames: 0,
             finished: false,
             recording: Recording::default(),
-            stopped: false,
+            stopped: None,
             trouble: None,
             waiting: Vec::new(),
             waiting_until: None,
@@ -279,6 +279,12 @@ impl Call {
     pub(crate) fn outlived_refusal(&self, now: Instant, prompt: Duration) -> bool {
         let prompt = if self.link.is_some() { Duration::ZERO } else { prompt };
         self.claim_refused.is_some_and(|since| since + limits::CLAIM_LEASE + prompt < now)
+    }
+
+    /// Whether Twilio said a moment ago that the stream stopped, which agrees with its not knowing the call (W7). After
+    /// longer than that another stream may have been asked for, of another process.
+    pub(crate) fn stopped_lately(&self, now: Instant) -> bool {
+        self.stopped.is_some_and(|at| now.since(at) <= limits::OVER_AGREEMENT)
     }
 
     /// Whether a fallback was claimed.

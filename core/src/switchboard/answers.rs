@@ -90,7 +90,7 @@ impl Switchboard {
         }
         let Some(call) = self.calls.get_mut(key) else { return };
         // Whoever asks is alive: an earlier `stop` no longer agrees with "no such call" (W7).
-        (call.look_up, call.stopped) = (None, false);
+        (call.look_up, call.stopped) = (None, None);
         if call.link.is_none() {
             // What is still told of the stream before it says nothing about what follows.
             call.last_stream = None;

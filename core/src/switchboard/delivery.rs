@@ -235,7 +235,7 @@ impl Switchboard {
             UpdateOutcome::Misconfigured => fallback.hopeless(now),
         };
         self.note(sid, "update_failed", &detail, out);
-        if outcome == UpdateOutcome::CallGone && self.calls.get(key).is_some_and(|call| call.stopped) {
+        if outcome == UpdateOutcome::CallGone && self.calls.get(key).is_some_and(|call| call.stopped_lately(now)) {
             return self.end_call(key, None, None, out);
         }
         self.cancel_if_heard(key, out);
@@ -463,11 +463,10 @@ impl Switchboard {
         call.look_up = None;
         // Only a call that lives for sure is moved against a refusal.
         call.claim_refused.take_if(|_| outcome != LookUpOutcome::Alive);
-        let (sid, stopped) = (call.sid, call.stopped);
+        let sid = call.sid;
         self.note(sid, "looked_up", &detail, out);
         match outcome {
             LookUpOutcome::Over { status, duration } => self.end_call(key, Some(status), duration, out),
-            LookUpOutcome::NotFound if stopped => self.end_call(key, None, None, out),
             LookUpOutcome::Alive
             | LookUpOutcome::NotFound
             | LookUpOutcome::Unauthorized

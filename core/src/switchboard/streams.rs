@@ -101,7 +101,7 @@ impl Switchboard {
         call.own_stream = call.own_stream.max(ordinal);
         call.last_stream = Some(start.stream);
         (call.watch, call.look_up) = (drain, None);
-        (call.stopped, call.closed_by_us) = (false, false);
+        (call.stopped, call.closed_by_us) = (None, false);
         (call.reconnects, call.reconnected) = (0, None);
         call.heard_of = self.now.mono;
         call.account = call.account.or(start.account);
@@ -201,11 +201,12 @@ impl Switchboard {
 
     /// `stop`: the stream is over, the call perhaps not (W6).
     fn stopped(&mut self, id: StreamId, key: Option<CallKey>, counts: Counts, out: &mut Vec<Output>) {
+        let now = self.now.mono;
         let Some((key, call)) = self.linked(id, key) else { return };
         if let Some(link) = &mut call.link {
             link.heard = false;
         }
-        call.stopped = true;
+        call.stopped = Some(now);
         let sid = call.sid;
         self.note(sid, "stop", counts.how_far(), out);
         self.sign_of_update(key, out);
@@ -267,6 +268,7 @@ impl Switchboard {
 
     /// Twilio's callback says that a stream stopped. One that we closed had to.
     pub(super) fn stream_stopped(&mut self, key: CallKey, stream: Option<StreamSid>, out: &mut Vec<Output>) {
+        let now = self.now.mono;
         let Some(call) = self.calls.get_mut(key) else { return };
         call.told_of(stream);
         if stream.is_some_and(|stream| call.last_stream != Some(stream)) || call.streams.is_empty() {
@@ -277,7 +279,7 @@ impl Switchboard {
         }
         // One that comes after another stream was asked for says nothing about what happened since.
         if !call.closed_by_us && call.reconnected.is_none() {
-            call.stopped = true;
+            call.stopped = Some(now);
             self.sign_of_update(key, out);
             self.stopped_agrees(key, out);
         }

@@ -90,11 +90,7 @@ pub fn over_since(told: &[Told]) -> Option<Instant> {
             Event::LookedUp { outcome: Outcome::Over } | Event::Inquired { outcome: Outcome::Over, .. } => true,
             Event::Inquired { outcome: Outcome::NoSuchCall, look_ups } => *look_ups >= UNKNOWN_LOOK_UPS,
             Event::Inquired { look_ups, .. } => *look_ups >= LOOK_UPS_MAX,
-            // Where a fallback is claimed, its update is what has to find that out.
-            Event::LookedUp { outcome: Outcome::NoSuchCall } => {
-                stopped(&told[..at]) && !matches!(claim(&told[..at]), Claim::Held(_))
-            }
-            Event::Updated { outcome: Outcome::NoSuchCall } => stopped(&told[..at]),
+            Event::Updated { outcome: Outcome::NoSuchCall } => stopped_lately(&told[..at], told[at].at.mono),
             Event::Stops { .. } => agrees_late(told, at),
             _ => false,
         };
@@ -117,12 +113,14 @@ impl Event {
     }
 }
 
-/// Whether Twilio ended the last stream, of its own accord and after the last document that asked for one.
-fn stopped(told: &[Told]) -> bool {
+/// Whether Twilio ended the last stream within [`AGREEMENT`] before `now`, of its own accord and after the last document
+/// that asked for one.
+fn stopped_lately(told: &[Told], now: Instant) -> bool {
     let connected =
         told.iter().rposition(|t| matches!(t.event, Event::Answers { document: Document::Connect { .. }, .. }));
     let since = &told[connected.map_or(0, |at| at + 1)..];
-    since.iter().any(|t| matches!(t.event, Event::Stops { .. })) && !is_closed_by_us(since)
+    let lately = |t: &Told| matches!(t.event, Event::Stops { .. }) && now.since(t.at.mono) <= AGREEMENT;
+    since.iter().any(lately) && !is_closed_by_us(since)
 }
 
 fn is_closed_by_us(told: &[Told]) -> bool {
