@@ -14,6 +14,7 @@
 //! | `streams` | which socket speaks for a call (S8), and what its reports mean |
 //! | `watch` | deadlines, and when a call falls back (W1, W4, W6, W11, W12) |
 //! | `delivery` | how a fallback reaches the call (W5, W7) |
+//! | `questions` | what Twilio is asked about a call (W5, W11) |
 //! | `database` | facts and their queue (D1, D4) |
 //! | `speech` | how an utterance becomes text (T1, T4-T6), and what processes that are gone left (T5) |
 //! | `recordings` | how a recording becomes text (T2) |
@@ -29,6 +30,7 @@ mod nodes;
 mod overdue;
 mod pages;
 mod prompts;
+mod questions;
 mod recordings;
 mod rounds;
 mod routes;

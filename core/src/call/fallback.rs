@@ -12,6 +12,12 @@
 //!                after 10 s, 20 s …  │ Twilio cannot be reached: again in 4 s
 //!                                ▼  │
 //!                              Probing ──reached, the call lives──▶ Claiming
+//!
+//!   any ──signs, or the document given to a fetch──▶ Answered ──a recording calls back──▶ Confirmed
+//!                                                     │                                    ▲
+//!                     none for 10 s after the prompt  ▼                                    │
+//!                                                  Probing ──one is listed, or Twilio does not say
+//!                                                     └──the call lives, and has none──▶ Claiming
 //! ```
 //!
 //! A TwiML fetch confirms it from any state: its answer is the recording document. Where no recording calls back after
