@@ -9,8 +9,18 @@ use crate::limits;
 /// encoding: decoding it twice would break the signature.)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
-    pairs: Vec<(String, String)>,
+    /// Every name and value, one after the other: a webhook has some twenty pairs, and is read before it is believed.
+    text: String,
+    pairs: Vec<Pair>,
     damaged: bool,
+}
+
+/// Where a pair stands in [`Form::text`]: its name ends where its value begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pair {
+    name: usize,
+    value: usize,
+    end: usize,
 }
 
 impl Form {
@@ -18,16 +28,19 @@ impl Form {
     /// without two hexadecimal digits stands for itself.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
-        let mut form = Self::default();
+        let mut form = Self { text: String::with_capacity(text.len()), ..Self::default() };
+        let mut unescaped = Vec::new();
         for segment in text.split(|byte| *byte == b'&').filter(|segment| !segment.is_empty()) {
             if form.pairs.len() == limits::FORM_PAIRS_MAX {
                 form.damaged = true;
                 break;
             }
             let equals = segment.iter().position(|byte| *byte == b'=').unwrap_or(segment.len());
-            let name = form.decode(&segment[..equals]);
-            let value = form.decode(segment.get(equals + 1..).unwrap_or_default());
-            form.pairs.push((name, value));
+            let name = form.text.len();
+            form.decode(&segment[..equals], &mut unescaped);
+            let value = form.text.len();
+            form.decode(segment.get(equals + 1..).unwrap_or_default(), &mut unescaped);
+            form.pairs.push(Pair { name, value, end: form.text.len() });
         }
         form
     }
@@ -52,32 +65,38 @@ impl Form {
 
     /// Every pair, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().map(|pair| (&self.text[pair.name..pair.value], &self.text[pair.value..pair.end]))
     }
 
-    fn decode(&mut self, text: &[u8]) -> String {
-        if !text.iter().any(|byte| matches!(byte, b'+' | b'%'))
-            && let Ok(plain) = core::str::from_utf8(text)
-        {
-            return plain.to_owned();
+    /// Appends what `text` stands for. `unescaped` is room to work in.
+    fn decode(&mut self, text: &[u8], unescaped: &mut Vec<u8>) {
+        if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+            return self.append(text);
         }
-        let mut bytes = Vec::with_capacity(text.len());
+        unescaped.clear();
         let mut rest = text;
         while let Some((&first, after)) = rest.split_first() {
             rest = after;
             match (first, after) {
-                (b'+', _) => bytes.push(b' '),
+                (b'+', _) => unescaped.push(b' '),
                 (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                    bytes.push(hex_value(*high) << 4 | hex_value(*low));
+                    unescaped.push(hex_value(*high) << 4 | hex_value(*low));
                     rest = tail;
                 }
-                (plain, _) => bytes.push(plain),
+                (plain, _) => unescaped.push(plain),
             }
         }
-        String::from_utf8(bytes).unwrap_or_else(|error| {
-            self.damaged = true;
-            String::from_utf8_lossy(error.as_bytes()).into_owned()
-        })
+        self.append(unescaped);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        match core::str::from_utf8(bytes) {
+            Ok(text) => self.text.push_str(text),
+            Err(_) => {
+                self.damaged = true;
+                self.text.push_str(&String::from_utf8_lossy(bytes));
+            }
+        }
     }
 }
 
@@ -177,7 +196,8 @@ mod tests {
             prop_assert!(body.is_ascii());
             let form = Form::parse(body.as_bytes());
             prop_assert!(!form.is_damaged());
-            prop_assert_eq!(form.pairs, pairs);
+            let read: Vec<_> = form.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            prop_assert_eq!(read, pairs);
         }
 
         #[test]

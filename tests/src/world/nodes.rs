@@ -81,13 +81,15 @@ impl SimulatedDatabase {
     /// The row of a call that is not over.
     pub(super) fn find_call(&self, call: CallSid, now: Now) -> Option<KnownCall> {
         let facts = || self.of(call);
+        let over = facts().any(|fact| fact.ended_at.is_some());
+        if over || self.status(call).is_some_and(CallStatus::is_terminal) {
+            return None;
+        }
         let source = facts().filter_map(|fact| fact.source).min();
-        let over =
-            facts().any(|fact| fact.ended_at.is_some()) || self.status(call).is_some_and(CallStatus::is_terminal);
         let created = facts().map(|fact| fact.at).min()?;
         let age = Duration::from_millis(u64::try_from(now.unix.0 - created.0).unwrap_or(0));
         let (streams, stream) = facts().filter_map(|fact| fact.stream).max().unzip();
-        (!over).then(|| KnownCall {
+        Some(KnownCall {
             call,
             account: facts().find_map(|fact| fact.account),
             host: facts().find_map(|fact| fact.public_host.clone()),
