@@ -3,7 +3,8 @@
 //! is ordinary. Each decision takes bytes of its own, so a change of one byte changes one thing.
 
 use crate::script::{
-    AfterFailure, Call, Database, HangUp, Happening, Hostile, OpenAi, Recording, Rest, Script, Settings, Step, Stream,
+    AfterFailure, Call, Database, Google, HangUp, Happening, Hostile, OpenAi, Recording, Rest, Script, Settings, Step,
+    Stream,
 };
 use crate::world::{Hook, HookFault};
 
@@ -89,6 +90,11 @@ pub fn script(bytes: &[u8]) -> Script {
     let mut script = Script { seed, nodes, nuisance, to_the_last, settings, ..Script::default() };
     script.steps = (0..steps).map(|_| step(source, span + 30_000)).collect();
     script.calls = (0..calls).map(|_| call(source, &script.settings, span)).collect();
+    if script.settings.voice {
+        // What one process has rendered another may not have: see the operators' page.
+        script.nodes = 1;
+        script.steps.iter_mut().for_each(|step| step.what = of_google(&step.what));
+    }
     if script.nuisance {
         // Each event wakes everything: a few calls show as much as many.
         script.calls.truncate(3);
@@ -104,7 +110,7 @@ pub fn script(bytes: &[u8]) -> Script {
 }
 
 fn settings(source: &mut Source<'_>) -> Settings {
-    Settings {
+    let settings = Settings {
         streaming: !source.rarely(8),
         start_timeout: source.one_of([8_000, 8_000, 4_000, 12_000]),
         media_timeout: source.one_of([6_000, 6_000, 3_000, 9_000]),
@@ -112,8 +118,25 @@ fn settings(source: &mut Source<'_>) -> Settings {
         drain: source.one_of([30_000, 10_000, 0]),
         transcription: source.rarely(4),
         greeting: source.one_of([0, 0, 2, 5, 13]),
-        greeting_is_a_file: source.rarely(128),
-    }
+        greeting_is_a_file: false,
+        voice: false,
+    };
+    let sound = source.byte();
+    Settings { greeting_is_a_file: sound > 127, voice: (112..128).contains(&sound), ..settings }
+}
+
+/// Where Google speaks, it fails in the place of the transcription service.
+fn of_google(what: &Happening) -> Happening {
+    let Happening::OpenAi(fault, time) = what else { return what.clone() };
+    let google = match fault {
+        OpenAi::Down => Google::Away,
+        OpenAi::Stumbles => Google::NoSpeech(503),
+        OpenAi::Busy => Google::Silent,
+        OpenAi::WrongKey => Google::NoToken(400),
+        OpenAi::Wordless => Google::Garbage,
+        OpenAi::Cut => Google::NoSpeech(401),
+    };
+    Happening::Google(google, *time)
 }
 
 fn stream(source: &mut Source<'_>) -> Stream {
@@ -214,10 +237,11 @@ fn step(source: &mut Source<'_>, span: u32) -> Step {
         3..=5 => Happening::Rest(some(source, 6, rest)),
         6 | 7 => Happening::RestOutage(rest(source), source.time(40_000)),
         8..=10 => {
-            let fault = match source.below(4) {
+            let fault = match source.below(5) {
                 0 => Database::Refuses,
                 1 => Database::Hangs,
                 2 => Database::LosesAnswers,
+                3 => Database::Conflicts,
                 _ => Database::Slow(source.time(2_000)),
             };
             Happening::Database(fault, source.time(30_000))

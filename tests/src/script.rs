@@ -4,6 +4,7 @@
 //! Times are in milliseconds; those of steps count from the start of the run. What a script leaves out is ordinary:
 //! `{"calls":[{}]}` is one call in which nothing goes wrong.
 
+use crate::google::Mood;
 use crate::world::{DatabaseFault, Hook, HookFault, RestFault, speech};
 use bytes::Bytes;
 use callwarden_core::far_end::{self, Plan};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub greeting: u8,
     /// Whether it is a file, which Twilio fetches.
     pub greeting_is_a_file: bool,
+    /// Whether Google renders what is no file, beside the calls.
+    pub voice: bool,
 }
 
 impl Default for Settings {
@@ -64,6 +67,7 @@ impl Default for Settings {
             transcription: false,
             greeting: 0,
             greeting_is_a_file: false,
+            voice: false,
         }
     }
 }
@@ -293,6 +297,8 @@ pub enum Happening {
     Rest(Vec<Rest>),
     /// The transcription service fails for a while.
     OpenAi(OpenAi, u32),
+    /// Google fails for a while.
+    Google(Google, u32),
     /// The next webhooks of this kind meet these, one each.
     Hooks(Hook, Vec<HookFault>),
     /// The wall clock of a node jumps by so much.
@@ -329,6 +335,8 @@ pub enum Database {
     Refuses,
     Hangs,
     LosesAnswers,
+    /// It aborts one command in three, as after a deadlock.
+    Conflicts,
     /// Every command takes so long.
     Slow(u32),
 }
@@ -341,6 +349,7 @@ impl Database {
             Self::Refuses => DatabaseFault::Refuses,
             Self::Hangs => DatabaseFault::Hangs,
             Self::LosesAnswers => DatabaseFault::LosesAnswers,
+            Self::Conflicts => DatabaseFault::Conflicts,
             Self::Slow(_) => DatabaseFault::None,
         }
     }
@@ -369,6 +378,31 @@ impl Rest {
             Self::AnswerLost => RestFault::AnswerLost,
             Self::Lost => RestFault::Lost,
             Self::Slow(time) => RestFault::Slow(milliseconds(time)),
+        }
+    }
+}
+
+/// What is wrong with Google.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of its moods")]
+pub enum Google {
+    Away,
+    Silent,
+    Garbage,
+    NoToken(u16),
+    NoSpeech(u16),
+}
+
+impl Google {
+    /// Its own word for it.
+    #[must_use]
+    pub const fn mood(self) -> Mood {
+        match self {
+            Self::Away => Mood::Away,
+            Self::Silent => Mood::Silent,
+            Self::Garbage => Mood::Garbage,
+            Self::NoToken(status) => Mood::NoToken(status),
+            Self::NoSpeech(status) => Mood::NoSpeech(status),
         }
     }
 }

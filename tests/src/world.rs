@@ -10,6 +10,7 @@ pub mod alone;
 mod database;
 mod disk;
 mod far;
+pub mod google;
 pub mod history;
 mod invariants;
 mod network;
@@ -27,6 +28,7 @@ pub use invariants::{Trouble, Troubled, Witness};
 pub use network::{Hook, HookFault, RestFault};
 pub use node::Node;
 
+use crate::google::GoogleService;
 use crate::model;
 use agenda::{Agenda, Wake};
 use callwarden_core::config::Config;
@@ -37,7 +39,7 @@ use callwarden_core::fetch::FetchResponse;
 use callwarden_core::http::{Method, Request, Response};
 use callwarden_core::id::{DiskId, FetchId, StoreId, StreamId};
 use callwarden_core::log::{Event, LogLine};
-use callwarden_core::prompts::Prompts;
+use callwarden_core::prompts::{Prompts, RenderInput, RenderStep};
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::{AccountSid, CallSid, RecordingSid};
 use callwarden_core::store::{StoreAnswer, StoreError};
@@ -92,6 +94,8 @@ enum InTransit {
     Update(Process, FetchId, Box<callwarden_core::fetch::FetchRequest>, RestFault),
     Transcribe(Process, FetchId, Box<callwarden_core::fetch::FetchRequest>),
     Filed(Process, DiskId, Result<DiskAnswer, DiskError>),
+    ToGoogle(Process, RenderStep, Box<callwarden_core::fetch::FetchRequest>),
+    Rendered(Process, RenderInput),
 }
 
 /// A simulated deployment and its calls.
@@ -106,7 +110,9 @@ pub struct World {
     pub database: SimulatedDatabase,
     /// The transcription service.
     pub openai: OpenAi,
-    /// Whether it cannot even be reached.
+    /// What renders prompts.
+    pub google: GoogleService,
+    /// Whether the transcription service cannot even be reached.
     pub openai_down: bool,
     /// The digest of a clip to which the service always answers 500.
     pub stumbles_over: Option<String>,
@@ -211,6 +217,7 @@ impl World {
             calls: Vec::new(),
             database: SimulatedDatabase { fault, ..SimulatedDatabase::default() },
             openai: speech::service(settings.config.openai_api_key.is_some()),
+            google: GoogleService::new(google::TOKEN_URI.to_owned()),
             openai_down: false,
             stumbles_over: None,
             rest_next: VecDeque::new(),
@@ -341,7 +348,8 @@ impl World {
         let transit = self.agenda.next_arrival();
         let machine = self.next_wake().map(|(at, _)| at);
         let switchboards = self.nodes.iter().filter_map(Node::next_timeout);
-        transit.into_iter().chain(machine).chain(switchboards).min()
+        let renderers = self.nodes.iter().filter_map(Node::next_rendering);
+        transit.into_iter().chain(machine).chain(switchboards).chain(renderers).min()
     }
 
     /// The next far end or stream that wants to be woken. Deadlines that moved later are filed anew on the way.
@@ -375,7 +383,13 @@ impl World {
         }
         match self.next_wake() {
             Some((at, wake)) if at <= self.now.mono => self.wake(wake),
-            _ => self.wake_switchboard(),
+            _ => {
+                let due = |node: &Node| node.next_rendering().is_some_and(|at| at <= self.now.mono);
+                match self.nodes.iter().position(due) {
+                    Some(place) => self.wake_renderer(place),
+                    None => self.wake_switchboard(),
+                }
+            }
         }
     }
 

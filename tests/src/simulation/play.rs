@@ -2,8 +2,9 @@
 
 use super::hostile::Intruder;
 use super::{Stats, judge, settings};
+use crate::google::Mood;
 use crate::script::{self, Database, Happening, OpenAi, Script};
-use crate::world::{HookFault, RestFault, Trouble, World};
+use crate::world::{HookFault, Node, RestFault, Trouble, World};
 use callwarden_core::far_end::Heard;
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::limits;
@@ -35,6 +36,7 @@ enum Due {
     DatabaseWell,
     RestWell,
     OpenAiWell,
+    GoogleWell,
     DiskWell(usize),
     StartAgain(usize, bool),
     Thaw(usize),
@@ -129,6 +131,7 @@ impl<'a> Play<'a> {
             judge::judge(self, call, &mut stats)?;
         }
         judge::texts(self)?;
+        judge::prompts(self)?;
         for intruder in &self.intruders {
             intruder.judge(&self.world);
         }
@@ -170,6 +173,11 @@ impl<'a> Play<'a> {
                 if self.is_over(due) {
                     self.world.openai_down = false;
                     self.world.openai.set_fault(None);
+                }
+            }
+            Due::GoogleWell => {
+                if self.is_over(due) {
+                    self.world.google.mood = Mood::Fine;
                 }
             }
             Due::DiskWell(node) => {
@@ -222,6 +230,10 @@ impl<'a> Play<'a> {
             Happening::OpenAi(fault, time) => {
                 self.ill(*time, Due::OpenAiWell);
                 self.openai(*fault);
+            }
+            Happening::Google(fault, time) => {
+                self.ill(*time, Due::GoogleWell);
+                self.world.google.mood = fault.mood();
             }
             Happening::Hooks(hook, faults) => {
                 self.world.hooks.entry(*hook).or_default().extend(faults.iter().copied());
@@ -341,7 +353,9 @@ impl World {
         self.database.fault = fault.fault();
         self.database.latency = match fault {
             Database::Slow(time) => milliseconds(time),
-            Database::Refuses | Database::Hangs | Database::LosesAnswers => Duration::from_millis(2),
+            Database::Refuses | Database::Hangs | Database::LosesAnswers | Database::Conflicts => {
+                Duration::from_millis(2)
+            }
         };
     }
 
@@ -352,7 +366,7 @@ impl World {
         }
         let idle = |gauges: Gauges| Gauges { calls: 0, live_calls: 0, ..gauges } == Gauges::default();
         let mut running = self.nodes.iter().filter(|node| node.is_running());
-        running.all(|node| idle(node.switchboard.gauges()))
+        running.all(|node| idle(node.switchboard.gauges()) && node.has_rendered())
             && (0..self.calls.len()).all(|call| self.transcript_status(call) != "pending")
     }
 
@@ -360,7 +374,8 @@ impl World {
         let running = self.nodes.iter().filter(|node| node.is_running());
         let gauges: Vec<Gauges> = running.map(|node| node.switchboard.gauges()).collect();
         let rows: Vec<String> = (0..self.calls.len()).map(|call| self.transcript_status(call)).collect();
-        format!("{gauges:?} {rows:?}")
+        let rendered: Vec<bool> = self.nodes.iter().map(Node::has_rendered).collect();
+        format!("{gauges:?} {rows:?}, prompts rendered: {rendered:?}")
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings of a script as the processes read them.
 
 use crate::script;
-use crate::world::{self, speech};
+use crate::world::{self, google, speech};
 use callwarden_core::audio::wav;
 use callwarden_core::prompts::{Prompts, Role};
 use callwarden_core::switchboard::Settings;
@@ -39,7 +39,10 @@ fn make(script: &script::Settings) -> Settings {
         ("GREETING_TEXT", greeting),
         ("OPENAI_API_KEY", if script.transcription { speech::OPENAI_KEY.to_owned() } else { String::new() }),
     ];
-    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let credentials = google::credentials();
+    let voice = [("GOOGLE_APPLICATION_CREDENTIALS", credentials.as_str()), ("GOOGLE_TTS_BASE_URL", google::BASE_URL)];
+    let voice = voice.iter().filter(|_| script.voice).copied();
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).chain(voice).collect();
     let mut settings = world::settings(&pairs);
     if script.greeting_is_a_file && script.greeting > 0 {
         let [name, ..] = Role::Greeting.file_names();

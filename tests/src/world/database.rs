@@ -29,6 +29,8 @@ pub enum DatabaseFault {
     Hangs,
     /// It does what it is told, and the answer is lost.
     LosesAnswers,
+    /// It aborts one command in three, as after a deadlock.
+    Conflicts,
     /// It will not take the facts of this kind: every command with a recording in it.
     RefusesRecordings,
     /// It will not take what was said: every command with a text in it.
@@ -113,13 +115,19 @@ impl SimulatedDatabase {
                 self.apply(now, command);
                 (timeout, lost("connection reset"))
             }
+            DatabaseFault::Conflicts if self.commands.is_multiple_of(3) => {
+                (self.latency, lost("deadlock detected (code 40P01)"))
+            }
             DatabaseFault::RefusesRecordings if has_recording => {
                 (self.latency, Err(StoreError::Refused("a constraint".to_owned())))
             }
             DatabaseFault::RefusesTexts if has_text => {
                 (self.latency, Err(StoreError::Refused("a constraint".to_owned())))
             }
-            DatabaseFault::None | DatabaseFault::RefusesRecordings | DatabaseFault::RefusesTexts => {
+            DatabaseFault::None
+            | DatabaseFault::Conflicts
+            | DatabaseFault::RefusesRecordings
+            | DatabaseFault::RefusesTexts => {
                 let answer = self.apply(now, command);
                 if self.latency > timeout { (timeout, lost("too slow")) } else { (self.latency, Ok(answer)) }
             }

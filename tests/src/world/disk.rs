@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub struct SimulatedDisk {
     /// The files of the process that runs.
     pub files: BTreeMap<String, Bytes>,
+    /// Rendered prompts.
+    pub(super) kept: BTreeMap<String, Bytes>,
     /// Whether it refuses everything.
     pub fails: bool,
     /// How often a file was written.

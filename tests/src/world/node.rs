@@ -1,5 +1,6 @@
 //! A place where processes run one after the other: the machine under test, its sockets, its disk and its clock.
 
+use super::google::Studio;
 use super::{Asker, SimulatedDisk};
 use callwarden_core::far_end::SocketId;
 use callwarden_core::id::{RequestId, StreamId};
@@ -52,6 +53,8 @@ pub struct Node {
     pub disk: SimulatedDisk,
     /// By how many milliseconds its wall clock differs from the world's.
     pub clock_off: i64,
+    /// What renders its prompts, where Google is to.
+    pub(super) studio: Option<Studio>,
     pub(super) service: Service,
     pub(super) boot: u32,
     /// When its process was started.

@@ -1,7 +1,7 @@
 //! Processes come and go: started, told to stop, killed, and followed by the next one in the same place.
 
 use super::node::{Node, Peer, Process, Service};
-use super::{Asker, InTransit, LATENCY, SimulatedDisk, World};
+use super::{Asker, InTransit, LATENCY, SimulatedDisk, World, google};
 use callwarden_core::switchboard::{Input, Settings, Switchboard};
 use std::collections::BTreeMap;
 
@@ -9,10 +9,13 @@ impl World {
     /// Starts a process in a new place.
     pub(super) fn add_node(&mut self, settings: Settings) {
         let mut out = Vec::new();
-        let switchboard = Switchboard::new(self.now, settings.clone(), &mut out);
+        let (mut begun, disk) = (settings.clone(), SimulatedDisk::default());
+        let studio = google::studio(self.now, &mut begun, &disk.kept);
+        let switchboard = Switchboard::new(self.now, begun, &mut out);
         self.nodes.push(Node {
             switchboard,
-            disk: SimulatedDisk::default(),
+            disk,
+            studio,
             clock_off: 0,
             service: Service::Up,
             boot: 0,
@@ -86,7 +89,9 @@ impl World {
         node.since = now.mono;
         node.settings.node.push('+');
         let mut out = Vec::new();
-        node.switchboard = Switchboard::new(now, node.settings.clone(), &mut out);
+        let mut begun = node.settings.clone();
+        node.studio = google::studio(now, &mut begun, &node.disk.kept);
+        node.switchboard = Switchboard::new(now, begun, &mut out);
         self.born(place);
         self.perform(place, out);
     }

@@ -37,6 +37,8 @@ impl World {
             InTransit::Filed(process, id, result) => {
                 self.completed(process, || Input::Disk { id, result: result.clone() });
             }
+            InTransit::ToGoogle(process, step, request) => self.google_is_asked(process, step, *request),
+            InTransit::Rendered(process, input) => self.rendering_answered(process, input),
             InTransit::Transcribe(process, id, request) => self.openai_is_asked(process, id, &request),
             InTransit::Update(process, id, request, fault) => self.twilio_is_asked(process, id, &request, fault),
             InTransit::ToStream(process, id, text) => {
