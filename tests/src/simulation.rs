@@ -10,7 +10,7 @@ mod play;
 mod settings;
 pub mod shrink;
 
-use crate::script::Script;
+use crate::script::{self, Script};
 use crate::world::World;
 use callwarden_core::log::LogLine;
 use play::Play;
@@ -72,6 +72,12 @@ impl fmt::Display for Failure {
         writeln!(f, "{}\n{}", self.message, tell(&self.script))?;
         writeln!(f, "script: {}", self.script.brief())
     }
+}
+
+/// The settings of a script as the processes read them.
+#[must_use]
+pub fn settings_of(script: &script::Settings) -> callwarden_core::switchboard::Settings {
+    settings::settings(script)
 }
 
 /// Plays a script and holds every invariant.

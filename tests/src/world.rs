@@ -61,8 +61,6 @@ pub const HOST: &str = "calls.example.com";
 pub const LATENCY: Duration = Duration::from_millis(10);
 /// The wall clock at the monotonic clock's zero.
 const STARTED: UnixMillis = UnixMillis(1_795_000_000_000);
-/// The number of the first call.
-const FIRST_CALL: usize = 0x100;
 /// A run that takes more steps than this is stuck.
 const STEPS_MAX: usize = 2_000_000;
 
@@ -143,6 +141,8 @@ pub struct World {
     pub history: Option<History>,
     /// Answers to requests of [`World::request`].
     pub answers: Vec<Option<Response>>,
+    /// The number of the first call, from which the others are counted.
+    pub first_call: usize,
     /// What befell each call: of use to whoever judges what it went through.
     pub witness: Witness,
     chance: Chance,
@@ -233,6 +233,7 @@ impl World {
             twice: None,
             history: (nodes == 1).then(History::default),
             answers: Vec::new(),
+            first_call: 0x100,
             witness: Witness::default(),
             chance: Chance::new(0),
             ended: BTreeMap::new(),
@@ -254,7 +255,7 @@ impl World {
 
     /// Starts a call and says which it is.
     pub fn call(&mut self, plan: Plan) -> usize {
-        let number = (FIRST_CALL + self.calls.len()) as u128;
+        let number = (self.first_call + self.calls.len()) as u128;
         let line = Line::to_server(
             &format!("https://{HOST}"),
             AccountSid::from_number(1),

@@ -128,7 +128,7 @@ impl World {
     #[must_use]
     pub fn call_of(&self, sid: CallSid) -> Option<usize> {
         let number = usize::from_str_radix(&sid.as_str()[2..], 16).ok()?;
-        number.checked_sub(super::FIRST_CALL).filter(|call| *call < self.calls.len())
+        number.checked_sub(self.first_call).filter(|call| *call < self.calls.len())
     }
 
     pub(super) fn twilio_is_asked(&mut self, process: Process, id: FetchId, request: &FetchRequest, fault: RestFault) {

@@ -8,6 +8,7 @@ mod database_outage;
 mod drain;
 mod every_call_has_a_transcript;
 mod fallback_rules;
+mod independent_calls;
 mod live_transcription;
 mod model;
 mod no_silence;
