@@ -156,6 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_shown_by_its_slot_and_how_often_that_was_used_up_and_is_in_that_order() {
+        let mut slab: Slab<char> = Slab::new(4);
+        let keys = ['a', 'b'].map(|value| slab.insert(value).expect("room"));
+        slab.remove(keys[0]);
+        let again = slab.insert('c').expect("room");
+        assert_eq!(format!("{} {:?} {again:?}", keys[0], keys[1]), "0.0 1.0 0.1");
+        assert!(keys[0] < again && again < keys[1]);
+    }
+
+    #[test]
     fn a_full_slab_gives_the_value_back() {
         let mut slab: Slab<i32> = Slab::new(1);
         let only = slab.insert(1).expect("room");

@@ -132,3 +132,53 @@ pub fn stopped(finish: Option<Finish>) -> Result<LogLine, String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompts::NotAPrompt;
+
+    #[test]
+    fn a_server_that_cannot_start_says_why_and_what_to_do() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 8080));
+        let file = |file| PromptProblem { file, wrong: NotAPrompt::TooLong };
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        for (error, words) in [
+            (
+                StartError::Listen(address, io::ErrorKind::AddrInUse.into()),
+                &["cannot listen on 0.0.0.0:8080", "another process does", "set PORT to a free port"][..],
+            ),
+            (
+                StartError::Listen(address, denied()),
+                &["cannot listen on 0.0.0.0:8080", "permission denied", "set BIND and PORT"],
+            ),
+            (
+                StartError::DataDir("/data".into(), denied()),
+                &["cannot write in /data", "permission denied", "set DATA_DIR"],
+            ),
+            (
+                StartError::Prompts(PromptsError::Unreadable("/prompts".into(), denied())),
+                &["PROMPTS_DIR: cannot read /prompts", "permission denied", "name a directory of prompts, or unset it"],
+            ),
+            (
+                StartError::Prompts(PromptsError::Unusable(vec![file("greeting_he.mp3"), file("goodbye_he.wav")])),
+                &["PROMPTS_DIR: greeting_he.mp3 is ", "\nPROMPTS_DIR: goodbye_he.wav is "],
+            ),
+            (
+                StartError::Credentials(CredentialsProblem::CutShort),
+                &["GOOGLE_APPLICATION_CREDENTIALS: its JSON ends in the middle"],
+            ),
+            (
+                StartError::Database(StoreError::Unavailable("no such host".to_owned())),
+                &["DATABASE_URL cannot be used", "the database is unavailable: no such host"],
+            ),
+            (
+                StartError::System(denied()),
+                &["the system refused to start the server", "permission denied", "see its limits"],
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text:?}");
+        }
+    }
+}

@@ -31,3 +31,14 @@ impl fmt::Display for Secret {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_as_asterisks_and_is_there_for_who_asks() {
+        let secret = Secret::new("hush");
+        assert_eq!((format!("{secret} {secret:?}").as_str(), secret.expose()), ("*** ***", "hush"));
+    }
+}

@@ -98,6 +98,8 @@ mod tests {
             assert_eq!(wrong.parse::<CallSid>(), Err(SidError { prefix: "CA" }), "{wrong}");
         }
         assert!(format!("{text}0").parse::<CallSid>().is_err());
+        let said = "x".parse::<RecordingSid>().expect_err("no SID").to_string();
+        assert!(said.contains("expected RE and 32 hexadecimal digits"), "{said}");
     }
 
     #[test]

@@ -188,3 +188,16 @@ impl fmt::Display for StoreError {
 }
 
 impl core::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_database_says_whether_it_was_away_or_took_offence() {
+        let away = StoreError::Unavailable("connection refused".to_owned()).to_string();
+        assert!(away.contains("unavailable") && away.contains("connection refused"), "{away}");
+        let refused = StoreError::Refused("a constraint".to_owned()).to_string();
+        assert!(refused.contains("refused the data") && refused.contains("a constraint"), "{refused}");
+    }
+}

@@ -224,6 +224,18 @@ mod tests {
     }
 
     #[test]
+    fn each_refusal_of_a_token_says_what_is_wrong_with_it() {
+        for (error, words) in [
+            (TokenError::Malformed, "not a stream token"),
+            (TokenError::WrongKeyOrCall, "another call or was made with another key"),
+            (TokenError::Expired, "has expired"),
+            (TokenError::NotYetValid, "clocks of the nodes differ"),
+        ] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn another_spelling_of_the_same_numbers_is_refused() {
         let key = TokenKey::random([7; 32]);
         let token = key.issue(call(), 1, NOW);

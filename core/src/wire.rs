@@ -399,6 +399,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_message_says_why_and_where() {
+        for (text, said) in [
+            ("hello", "no JSON at column 1"),
+            (r#"{"event":"media","#, "JSON cut short at column 17"),
+            (r#"{"event":5}"#, "not the shape of a message at column 10"),
+            (r#"{"event":"start","start":7}"#, "not the shape of a message at column 26"),
+            (r#"{"event":"media"}"#, "media without its body"),
+            (r#"{"event":"mark"}"#, "mark without its body"),
+        ] {
+            assert_eq!(parse(text).expect_err(text).to_string(), said, "{text}");
+        }
+    }
+
+    #[test]
     fn a_mark_has_the_documented_members_and_no_other() {
         let text = Outbound::Mark { stream: SID.parse().expect("valid"), number: 3 }.to_text();
         assert_eq!(text, format!(r#"{{"event":"mark","streamSid":"{SID}","mark":{{"name":"callwarden-3"}}}}"#));

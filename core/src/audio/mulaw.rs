@@ -165,6 +165,7 @@ mod tests {
             assert_eq!(mean_square_of_base64(payload), Err(NotBase64), "{payload}");
         }
         assert_eq!(mean_square_of_base64(""), Ok(0));
+        assert!(NotBase64.to_string().contains("not base64"));
     }
 
     #[test]

@@ -152,6 +152,39 @@ fn a_key_file_is_given_by_its_path_or_as_its_content_which_is_judged_with_the_re
 }
 
 #[test]
+fn a_wrong_value_is_shown_cut_where_it_is_long_with_what_to_write_instead() {
+    let (long, cut) = ("1".repeat(61), "1".repeat(60));
+    for (name, value, line) in [
+        ("PORT", &long[..60], format!("PORT: \"{cut}\" is not a port number; write a number from 0 to 65535")),
+        ("PORT", &long, format!("PORT: \"{cut}\"… is not a port number; write a number from 0 to 65535")),
+        ("LOG_FORMAT", "xml\n!", r#"LOG_FORMAT: "xml\n!" is no log format; write text or json"#.to_owned()),
+        ("MEDIA_TIMEOUT", "1h", r#"MEDIA_TIMEOUT: "1h" is out of range; write 100ms to 1m"#.to_owned()),
+        ("END_SILENCE", "99ms", r#"END_SILENCE: "99ms" is out of range; write 100ms to 1h"#.to_owned()),
+        ("DRAIN_SECONDS", "5h", r#"DRAIN_SECONDS: "5h" is out of range; write 0s to 4h"#.to_owned()),
+        (
+            "PUBLIC_HOST",
+            "my_host",
+            "PUBLIC_HOST: \"my_host\" is not a host name with an optional port, such as calls.example.com; write only the \
+             host, without a path"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(problems(&[(name, value)]), [line]);
+    }
+}
+
+#[test]
+fn a_database_url_without_a_path_is_a_problem_and_one_with_a_path_is_a_file() {
+    for empty in ["sqlite:", "sqlite://"] {
+        let lines = problems(&[("DATABASE_URL", empty)]);
+        assert!(lines[0].starts_with("DATABASE_URL: ") && lines[0].contains("sqlite:PATH"), "{lines:?}");
+    }
+    let database = |url: &str| read(&[("DATABASE_URL", url)]).expect("valid").database;
+    assert_eq!(database("sqlite:calls.db"), Database::Sqlite("calls.db".into()));
+    assert_eq!(database("sqlite:///var/calls.db"), Database::Sqlite("/var/calls.db".into()));
+}
+
+#[test]
 fn switches_take_the_usual_words_in_any_case() {
     for (text, on) in [("TRUE", true), ("1", true), ("yes", true), ("On", true), ("false", false), ("0", false)] {
         assert_eq!(read(&[("ENABLE_CALLS_STREAM", text)]).expect("valid").streaming, on, "{text}");
@@ -227,6 +260,10 @@ fn what_is_not_for_a_deployment_is_warned_of() {
     let about = ["Development mode:", "Development mode on 0.0.0.0", "DATABASE_URL is not set", "OPENAI_API_KEY"];
     assert_eq!(warnings.len(), about.len());
     assert!(warnings.iter().zip(about).all(|(line, start)| line.starts_with(start)), "{warnings:?}");
+    for own in [&[][..], &[("BIND", "127.0.0.1")], &[("BIND", "::1")]] {
+        let warnings = read(own).expect("valid").warnings();
+        assert!(warnings.iter().all(|line| !line.contains("other machines")), "{warnings:?}");
+    }
 }
 
 proptest! {

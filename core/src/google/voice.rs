@@ -67,3 +67,14 @@ impl Voice {
         &self.0[..end]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_no_voice_is_shown_how_one_is_written() {
+        let said = "Kore".parse::<Voice>().expect_err("no voice").to_string();
+        assert!(said.contains("a language, a region") && said.contains("he-IL-Wavenet-A"), "{said}");
+    }
+}

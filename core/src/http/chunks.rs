@@ -242,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn each_fault_of_the_chunks_says_which_it_is() {
+        for (error, words) in [
+            (ChunkError::Malformed, "not framed in chunks"),
+            (ChunkError::BodyTooLong, "the body in chunks is too long"),
+            (ChunkError::TrailersTooLong, "the lines after the chunks of the body are too long"),
+        ] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn size_lines_and_trailers_are_bounded() {
         let extension = |bytes: usize| format!("1;{}\r\n", "e".repeat(bytes - "1;\r\n".len()));
         assert_eq!(read(extension(CHUNK_LINE_BYTES_MAX).as_bytes(), 1), Ok(None));
