@@ -326,3 +326,24 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_outlived_once_the_lease_is_over_and_the_prompt_where_it_may_still_be_heard() {
+        let since = Instant::from_millis(1_000);
+        let (lease, prompt) = (limits::CLAIM_LEASE, Duration::from_secs(5));
+        let mut call = Call::new(CallSid::from_number(1), "calls.example.com".parse().expect("a host"), since);
+        assert!(!call.outlived_refusal(since + lease * 9, prompt), "none was refused");
+        call.claim_refused = Some(since);
+        let moment = Duration::from_millis(1);
+        assert!(!call.outlived_refusal(since + lease + prompt, prompt));
+        assert!(call.outlived_refusal(since + lease + prompt + moment, prompt));
+        let id = crate::key::Slab::new(1).insert(()).expect("room");
+        call.link = Some(Link { id, stream: StreamSid::from_number(1), heard: false });
+        assert!(!call.outlived_refusal(since + lease, prompt));
+        assert!(call.outlived_refusal(since + lease + moment, prompt));
+    }
+}

@@ -260,12 +260,44 @@ mod tests {
         assert_eq!(duration(&damaged), Some(Duration::from_millis(4_800)));
     }
 
+    /// An ID3v2 tag that holds sound of its own, as one with a picture or a comment may seem to.
+    fn tag_of_frames(flags: u8, footer: &[u8]) -> Vec<u8> {
+        let content = frame(0xf3, 0x44).repeat(4);
+        assert_eq!(content.len(), 3 << 7, "its length takes two of the four bytes");
+        [&[b'I', b'D', b'3', 4, 0, flags, 0, 0, 3, 0][..], &content, footer].concat()
+    }
+
+    #[test]
+    fn what_stands_in_a_tag_is_not_played_whether_a_footer_follows_it_or_not() {
+        let sound = frame(0xf3, 0x44).repeat(10);
+        let footer = b"3DI\x04\0\x10\0\0\x03\0";
+        let (plain, footed) = (tag_of_frames(0, b""), tag_of_frames(0x10, footer));
+        for tags in [&plain[..], &footed, &[&plain[..], &footed].concat(), &[&footed[..], &plain].concat()] {
+            let played = duration(&[tags, &sound].concat());
+            assert_eq!(played, Some(Duration::from_millis(240)), "{} bytes of tags", tags.len());
+        }
+    }
+
     #[test]
     fn bytes_that_are_neither_are_none() {
         let tag_beyond_the_end = b"ID3\x04\0\0\x7f\x7f\x7f\x7fabc";
         let one_frame_then_text = [&frame(0xfb, 0x90)[..], b"text"].concat();
-        for bytes in [&b""[..], b"OggS", b"RIFF\0\0\0\0AVI ", "שלום".as_bytes(), &[0xff; 100], &one_frame_then_text]
-        {
+        let altered = |first: u8, second: u8| {
+            let mut altered = frame(0xfb, 0x90);
+            (altered[0], altered[1]) = (first, second);
+            altered.repeat(2)
+        };
+        let (layer_two, no_sync) = (altered(0xff, 0xfd), altered(0xfe, 0xfb));
+        for bytes in [
+            &b""[..],
+            b"OggS",
+            b"RIFF\0\0\0\0AVI ",
+            "שלום".as_bytes(),
+            &[0xff; 100],
+            &one_frame_then_text,
+            &layer_two,
+            &no_sync,
+        ] {
             assert_eq!((Kind::of(bytes), duration(bytes)), (None, None), "{bytes:?}");
         }
         assert_eq!(duration(tag_beyond_the_end), None);

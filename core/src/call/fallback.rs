@@ -295,3 +295,23 @@ impl Fallback {
         step.into_iter().chain(self.close_socket).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Slab;
+
+    #[test]
+    fn the_socket_is_closed_some_time_after_the_first_update_and_not_for_a_later_one() {
+        let id = Slab::new(1).insert(()).expect("room");
+        let at = |seconds| Instant::from_millis(1_000) + Duration::from_secs(seconds);
+        let mut fallback = Fallback::new(FallbackReason::NoStart, String::new(), at(0), UnixMillis(0), true);
+        fallback.sent(id, at(0));
+        fallback.sent(id, at(1));
+        assert_eq!(fallback.close_socket, Some(at(0) + limits::UNCONFIRMED_CLOSE));
+        fallback.close_socket = None;
+        fallback.begin_again(at(20));
+        fallback.sent(id, at(21));
+        assert_eq!(fallback.close_socket, None, "it was closed in the first round");
+    }
+}

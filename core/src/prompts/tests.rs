@@ -164,6 +164,7 @@ fn a_single_range_is_served_and_one_beyond_the_file_is_refused() {
     for beyond in ["bytes=-0".to_owned(), format!("bytes={total}-"), format!("bytes={total}-{total}")] {
         assert_eq!(part(&beyond), (416, Some(format!("bytes */{total}")), Bytes::new()), "{beyond}");
     }
+    assert_eq!(Range::read("bytes=-5", 0), Range::Beyond, "an empty file has no last bytes");
     for whole in ["bytes=", "bytes=-", "bytes=2-1", "bytes=0-1,3-4", "bytes=+1-2", "bytes=1", "octets=0-1", "ש"] {
         assert_eq!(part(whole), (200, None, file.clone()), "{whole}");
     }

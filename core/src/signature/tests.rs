@@ -54,6 +54,16 @@ fn a_signature_with_the_port_or_without_it_is_accepted() {
 }
 
 #[test]
+fn the_colons_of_an_address_are_no_port() {
+    let url = |host: &str| format!("https://{host}/myapp.php");
+    for (received, signed) in
+        [("[2001:db8::1]", "[2001:db8::1]:443"), ("[::a]:443", "[::a]"), ("[::1]:443", "[::1]:443")]
+    {
+        assert!(accepts(&url(received), &P, &sign(&token(), &url(signed), P)), "{received}");
+    }
+}
+
+#[test]
 fn repeated_values_are_sorted_and_counted_once() {
     let pairs = [("Sid", "CA123"), ("SidAccount", "AC123"), ("Digits", "5678"), ("Digits", "1234"), ("Digits", "1234")];
     assert!(accepts(U, &pairs, "IK+Dwps556ElfBT0I3Rgjkr1wJU="));

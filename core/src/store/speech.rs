@@ -114,3 +114,19 @@ pub struct SegmentFact {
     /// What was said. Greatest text stays, so that an empty one never overwrites.
     pub text: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_written_as_its_sid_and_read_back() {
+        let (stream, recording) = (StreamSid::from_number(1), RecordingSid::from_number(1));
+        for (origin, text) in
+            [(Origin::Stream(stream), stream.to_string()), (Origin::Recording(recording), recording.to_string())]
+        {
+            assert_eq!((origin.as_str(), Origin::parse(&text)), (text.as_str(), Some(origin)));
+        }
+        assert_eq!(Origin::parse("CA00000000000000000000000000000001"), None);
+    }
+}

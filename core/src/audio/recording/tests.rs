@@ -83,6 +83,16 @@ fn chunks_around_the_audio_and_lengths_that_lie_do_not_change_it() {
 }
 
 #[test]
+fn audio_is_looked_for_behind_its_header_only_where_the_file_is_longer_than_it_says() {
+    let format = named(b"fmt ", &format_body(1, 1, 8_000, 16));
+    let chunks = [format, named(b"data", &[]), named(b"LIST", b"four")];
+    let length = u32::try_from(chunks.concat().len()).expect("small") + 4;
+    assert_eq!(Recording::read(&file(length, &chunks)), Err(NotARecording::NoAudio), "nothing was said");
+    let unfinished = Recording::read(&file(length - 1, &chunks)).expect("a recording");
+    assert_eq!(unfinished.audio, chunks[2]);
+}
+
+#[test]
 fn what_is_no_recording_says_what_it_is() {
     let format = named(b"fmt ", &format_body(1, 1, 8_000, 16));
     let mp3 = [&[0xff, 0xfb, 0x90, 0][..], &[0; 413]].concat().repeat(3);
@@ -93,7 +103,10 @@ fn what_is_no_recording_says_what_it_is() {
         (Bytes::new(), NotARecording::Empty, "no bytes"),
         (Bytes::from(mp3), NotARecording::Mp3, "an MP3 and not the WAV"),
         (Bytes::from_static(b"<?xml version='1.0'?>"), NotARecording::Unknown, "error page"),
+        (Bytes::from_static(b"OggS"), NotARecording::Unknown, "neither WAV nor MP3"),
+        (Bytes::from_static(b"RIFF\x04\0\0\0AVI "), NotARecording::Unknown, "neither WAV nor MP3"),
         (Bytes::from_static(b"RIFF\0\0"), NotARecording::Truncated, "cut off"),
+        (Bytes::from_static(b"RIFF\x24\0\0\0WAV"), NotARecording::Truncated, "cut off"),
         (wav(&[]), NotARecording::Truncated, "cut off"),
         (wav(std::slice::from_ref(&format)), NotARecording::Truncated, "cut off"),
         (wav(&[named(b"data", &[0; 64])]), NotARecording::Truncated, "cut off"),
@@ -152,6 +165,7 @@ fn a_long_recording_is_cut_in_the_last_pause_before_the_bound() {
     assert_eq!(cuts(usize::MAX, 20 * SECOND), [15_900, 23_000]);
     assert_eq!(cuts(20 * 16_000, Duration::MAX), [15_900, 23_000]);
     assert_eq!(cuts(usize::MAX, 9 * SECOND), [7_900, 15_900, 23_000]);
+    assert_eq!(cuts(usize::MAX, 23 * SECOND), [23_000], "what may be sent whole is not cut");
     // No pause in the second half of what may be sent.
     assert_eq!(cuts(usize::MAX, 3 * SECOND)[..2], [2_900, 5_800]);
 }

@@ -353,6 +353,23 @@ fn a_signature_that_fails_is_said_and_tried_again() {
 }
 
 #[test]
+fn a_signature_that_comes_late_is_not_taken_for_the_one_that_is_waited_for() {
+    let mut bench = Bench::fresh();
+    let mut out = Vec::new();
+    bench.renderer.handle_timeout(bench.now, &mut out);
+    let Some(RenderOutput::Sign { step: first, .. }) = out.pop() else { panic!("{out:?}") };
+    bench.renderer.handle(bench.now, RenderInput::Signed { step: first, result: Err("no".to_owned()) }, &mut out);
+    bench.pass(limits::RENDER_RETRY_MAX);
+    bench.renderer.handle_timeout(bench.now, &mut out);
+    let Some(RenderOutput::Sign { step: second, .. }) = out.pop() else { panic!("{out:?}") };
+    out.clear();
+    bench.renderer.handle(bench.now, RenderInput::Signed { step: first, result: Ok(vec![1]) }, &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    bench.renderer.handle(bench.now, RenderInput::Signed { step: second, result: Ok(vec![2]) }, &mut out);
+    assert!(matches!(out[..], [RenderOutput::Fetch { .. }]), "{out:?}");
+}
+
+#[test]
 fn no_failure_says_a_secret() {
     for mood in [Mood::Away, Mood::Garbage, Mood::NoToken(400), Mood::NoSpeech(401), Mood::NoSpeech(500)] {
         let mut bench = Bench::fresh();

@@ -131,6 +131,33 @@ fn the_rest_of_a_long_utterance_is_never_too_short() {
 }
 
 #[test]
+fn what_follows_a_cut_is_speech_by_one_block_only_where_speech_was_cut() {
+    let least = limits::UTTERANCE_SPEECH_MIN;
+    let noted = |blocks: usize| {
+        let mut speech = Speech::default();
+        (0..blocks).for_each(|_| speech.note(true));
+        speech
+    };
+    let enough = samples(least).div_ceil(BLOCK);
+    assert!(noted(enough).rest(1).has(least) && !noted(enough).rest(0).has(least));
+    assert!(!noted(enough - 1).rest(1).has(least), "a click before the cut makes no speech of a click behind it");
+}
+
+#[test]
+fn of_the_newest_blocks_those_of_speech_are_counted() {
+    let is_speech = |block: usize| block.is_multiple_of(3) || block % 7 == 2;
+    let mut recent = Recent::default();
+    for newest in 0..400 {
+        recent.push(is_speech(newest));
+        for blocks in 0..200 {
+            let oldest = (newest + 1).saturating_sub(blocks.min(192));
+            let expected = (oldest..=newest).filter(|block| is_speech(*block)).count();
+            assert_eq!(recent.count(blocks), expected, "the last {blocks} of {newest}");
+        }
+    }
+}
+
+#[test]
 fn silence_behind_a_cut_is_no_utterance() {
     let spoken = utterances(&[fluent(14.7), pause(3.0)].concat());
     assert_eq!(spoken.len(), 1);
@@ -233,6 +260,14 @@ fn a_quiet_listener_holds_one_step_and_a_detector_only_while_it_is_loud() {
         hear(&mut listener, &[&sound[..], &pause(2.0)].concat(), from);
         assert!(held(&listener) < 9 * 1024, "{} after {number}", held(&listener));
     }
+}
+
+#[test]
+fn a_listener_that_is_shown_names_its_detector_without_what_that_holds() {
+    let mut listener = Listener::new();
+    hear(&mut listener, &sound::at_level(&sound::white(seconds(0.2)), -30.0), Duration::ZERO);
+    let shown = format!("{:?}", listener.ear);
+    assert!(shown.contains("Awake { quiet_blocks: 0") && shown.len() < 80, "{shown}");
 }
 
 #[test]

@@ -2,8 +2,8 @@ use super::*;
 use crate::sid::{AccountSid, StreamSid};
 use crate::sid::{CallSid, RecordingSid};
 use crate::store::{
-    CallStatus, FallbackReason, JobState, Origin, OverdueCall, RecordingState, SegmentKey, TakenRecording,
-    WaitingSegment,
+    CallStatus, FallbackReason, JobState, KnownCall, Origin, OverdueCall, RecordingState, SegmentKey, Source,
+    TakenRecording, WaitingSegment,
 };
 
 const DIALECTS: [Dialect; 2] = [Dialect::Postgres, Dialect::Sqlite];
@@ -64,6 +64,13 @@ fn segment(sequence: u32) -> Fact {
         job: Job::waiting(),
         text: "שלום".to_owned(),
     }))
+}
+
+fn kind(value: &Parameter) -> Column {
+    match value {
+        Parameter::Text(_) => Column::Text,
+        Parameter::Integer(_) => Column::Integer,
+    }
 }
 
 /// The highest placeholder of a text.
@@ -214,6 +221,11 @@ fn rows_are_read_as_what_they_stand_for_and_others_are_passed_over() {
     let integer = |number| Parameter::Integer(Some(number));
     let nothing = || Parameter::Text(None);
     let of = |command: &StoreCommand, row: Vec<Parameter>| {
+        let kinds: Vec<Column> = row.iter().map(kind).collect();
+        for dialect in DIALECTS {
+            let returned = statements(command, dialect).into_iter().map(|statement| statement.columns);
+            assert!(returned.into_iter().any(|columns| columns == kinds), "{command:?} is read as {kinds:?}");
+        }
         let rows = vec![row, vec![text("an edited row")], Vec::new()];
         answer(command, &Outcome { rows_affected: 0, rows })
     };
@@ -245,6 +257,32 @@ fn rows_are_read_as_what_they_stand_for_and_others_are_passed_over() {
     };
     let (key, found) = (expected.key, StoreAnswer::Segments(vec![expected]));
     assert_eq!(of(&StoreCommand::FindStale, row), found);
+    let known = |flags: [i64; 3]| {
+        let [heard, finished, recorded] = flags.map(integer);
+        let start = [text(call.as_str()), text(account.as_str()), text("host"), text("stream"), integer(2)];
+        start.into_iter().chain([text(stream.as_str()), heard, finished, integer(9), recorded]).collect()
+    };
+    for flags in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
+        let [heard, finished, recorded] = flags.map(|flag| flag != 0);
+        let expected = KnownCall {
+            call,
+            account: Some(account),
+            host: Some("host".to_owned()),
+            source: Some(Source::Stream),
+            streams: 2,
+            stream: Some(stream),
+            heard,
+            finished,
+            age: Duration::from_millis(9),
+            recorded,
+        };
+        assert_eq!(
+            of(&StoreCommand::FindCall { call }, known(flags)),
+            StoreAnswer::Found(Some(Box::new(expected.clone())))
+        );
+        let renew = StoreCommand::Renew { node: String::new(), gone: Vec::new() };
+        assert_eq!(of(&renew, known(flags)), StoreAnswer::TakenOver(vec![expected]));
+    }
     let row = vec![text(call.as_str()), text(stream.as_str()), integer(7)];
     assert_eq!(of(&StoreCommand::FindDone { segments: vec![key] }, row), StoreAnswer::Known(vec![key]));
 }

@@ -56,6 +56,19 @@ fn a_click_is_no_speech() {
 }
 
 #[test]
+fn frames_that_come_late_are_not_heard_and_those_of_a_count_that_begins_anew_are() {
+    for (behind, silent) in [(limits::FRAMES_LATE_MAX - 1, 20_010), (limits::FRAMES_LATE_MAX, 30_110)] {
+        let mut run = Run::heard(listening());
+        run.chunk = 1_000;
+        run.frames(0, 10_000);
+        run.chunk -= behind + 1;
+        run.loud_frames(10_020, limits::SPEECH_FRAMES_MIN);
+        run.frames(10_100, 35_000);
+        assert_eq!(run.news(), [format!("{silent} silent")], "{behind} frames behind");
+    }
+}
+
+#[test]
 fn a_caller_who_speaks_on_is_never_reported() {
     let mut run = Run::heard(listening());
     run.loud_frames(20, 3_000);
