@@ -4,12 +4,12 @@
 use super::script::{Caller, get, signed, text, token_in};
 use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
-use callwarden_core::http::Request;
+use callwarden_core::http::{Request, Response};
 use callwarden_core::id::{DiskId, FetchId, StreamId};
 use callwarden_core::log::LogLine;
 use callwarden_core::path;
 use callwarden_core::speech::Utterance;
-use callwarden_core::store::{Fact, SegmentFact, StoreAnswer, StoreCommand, WaitingSegment};
+use callwarden_core::store::{Fact, KnownCall, SegmentFact, StoreAnswer, StoreCommand, WaitingSegment};
 use callwarden_core::stream::{Start, StreamReport};
 use callwarden_core::switchboard::{Input, Output, Settings, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
@@ -33,6 +33,8 @@ pub struct Alone {
     pub segments: Vec<SegmentFact>,
     /// What the database finds for a process that is gone, one answer each.
     pub inherited: VecDeque<Vec<WaitingSegment>>,
+    /// Calls whose process is gone, until the switchboard says that it lives.
+    pub taken_over: Vec<KnownCall>,
     now: Instant,
     sequences: BTreeMap<StreamId, u32>,
 }
@@ -51,6 +53,7 @@ impl Alone {
             log: Vec::new(),
             segments: Vec::new(),
             inherited: VecDeque::new(),
+            taken_over: Vec::new(),
             now,
             sequences: BTreeMap::new(),
         };
@@ -102,7 +105,7 @@ impl Alone {
             StoreCommand::Inherit { .. } => StoreAnswer::Segments(self.inherited.pop_front().unwrap_or_default()),
             StoreCommand::FindStale => StoreAnswer::Segments(Vec::new()),
             StoreCommand::FindCall { .. } => StoreAnswer::Found(None),
-            StoreCommand::Renew { .. } => StoreAnswer::TakenOver(Vec::new()),
+            StoreCommand::Renew { .. } => StoreAnswer::TakenOver(std::mem::take(&mut self.taken_over)),
         }
     }
 
@@ -135,16 +138,26 @@ impl Alone {
         self.input(Input::Request { id, request }).pop().expect("an answer")
     }
 
+    /// The answer to a request that is no upgrade.
+    pub fn reply(&mut self, request: Request) -> Response {
+        let Output::Reply { response, .. } = self.ask(request) else { panic!("no answer") };
+        response
+    }
+
     /// Announces a call and returns the token of its document.
     pub fn announce(&mut self, caller: Caller) -> String {
         let announced = signed(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")]));
-        let Output::Reply { response, .. } = self.ask(announced) else { panic!("no answer") };
-        token_in(text(&response))
+        token_in(text(&self.reply(announced)))
     }
 
     /// A call whose stream is accepted.
     pub fn stream(&mut self, caller: Caller) -> StreamId {
         let token = self.announce(caller);
+        self.present(caller, token)
+    }
+
+    /// A socket on which the call's stream presents itself with this token.
+    pub fn present(&mut self, caller: Caller, token: String) -> StreamId {
         let mut request = get(path::MEDIA);
         request.headers.push("connection", "Upgrade");
         request.headers.push("upgrade", "websocket");

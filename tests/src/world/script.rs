@@ -14,6 +14,8 @@ use callwarden_core::time::Instant;
 use callwarden_core::{limits, path, signature};
 use std::time::Duration;
 
+/// What opens `/metrics` to [`metrics`].
+pub const METRICS_TOKEN: &str = "see-me";
 /// One frame every so often is enough for a stream to be fresh.
 const FRAME_STEP: Duration = Duration::from_millis(100);
 
@@ -118,6 +120,22 @@ pub fn signed(path: &str, pairs: &[(String, String)]) -> Request {
 #[must_use]
 pub fn get(path: &str) -> Request {
     network::get(&format!("https://{HOST}{path}"))
+}
+
+/// A request for `/metrics`, of a process whose `METRICS_TOKEN` is [`METRICS_TOKEN`].
+#[must_use]
+pub fn metrics() -> Request {
+    let mut request = get(path::METRICS);
+    request.headers.push("authorization", format!("Bearer {METRICS_TOKEN}"));
+    request
+}
+
+/// A number of that page, by its name without what all of them begin with.
+#[must_use]
+pub fn metric(page: &Response, name: &str) -> u64 {
+    let line =
+        text(page).lines().find_map(|line| line.strip_prefix("callwarden_")?.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in\n{}", text(page)))
 }
 
 /// A request for a WebSocket.

@@ -8,9 +8,11 @@ use callwarden_core::id::FetchId;
 use callwarden_core::limits;
 use callwarden_core::log::Event;
 use callwarden_core::path;
+use callwarden_core::store::KnownCall;
 use callwarden_core::switchboard::{Input, Output, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
-use callwarden_tests::world::script::{Caller, get, signed, text};
+use callwarden_tests::world::alone::Alone;
+use callwarden_tests::world::script::{Caller, METRICS_TOKEN, get, metric, metrics, signed, text};
 use callwarden_tests::world::{RestFault, World, settings};
 use std::time::Duration;
 
@@ -132,6 +134,39 @@ fn a_memory_full_of_live_calls_answers_with_the_recording_and_one_that_ended_mak
     let document = answer(&ask(&mut switchboard, at(1_003), announced(late)));
     assert!(document.contains("<Connect"), "{document}");
     assert_eq!(switchboard.gauges().calls, limits::CALLS_MAX);
+}
+
+#[test]
+fn a_call_there_is_no_memory_for_is_counted_however_it_is_heard_of() {
+    let settings = settings(&[("METRICS_TOKEN", METRICS_TOKEN)]);
+    let (mut full, late) = (Alone::new(settings.clone()), Caller::new(limits::CALLS_MAX as u128 + 1));
+    let token = Alone::new(settings).announce(late);
+    for number in 1..=limits::CALLS_MAX {
+        full.announce(Caller::new(number as u128));
+    }
+    let unwatched = |full: &mut Alone| metric(&full.reply(metrics()), "calls_unwatched_total");
+    assert_eq!(unwatched(&mut full), 0);
+    for counted in [1, 2] {
+        let told = full.reply(signed(path::CALL_STATUS, &late.form(&[("CallStatus", "ringing")])));
+        assert_eq!(told.status, 204);
+        assert_eq!(unwatched(&mut full), counted);
+    }
+    full.present(late, token);
+    assert_eq!(unwatched(&mut full), 3);
+    full.taken_over.push(KnownCall {
+        call: late.call,
+        account: Some(late.account),
+        host: None,
+        source: None,
+        streams: 0,
+        stream: None,
+        heard: false,
+        finished: false,
+        age: SECOND,
+        recorded: false,
+    });
+    full.run_for(limits::NODE_RENEWAL);
+    assert_eq!(unwatched(&mut full), 4);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod model;
 mod no_silence;
 mod one_socket_per_call;
 mod overdue_calls;
+mod pages;
 mod recording_files;
 mod recordings;
 mod recordings_in_time;
