@@ -4,6 +4,7 @@
 mod admission;
 mod bridge_rules;
 mod crowds;
+mod database_commands;
 mod database_outage;
 mod drain;
 mod every_call_has_a_transcript;
