@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::far_end::{Heard, Plan, RecordingFate};
-use callwarden_core::log::Event;
+use callwarden_core::log::{Event, Level};
 use callwarden_core::sid::RecordingSid;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, get, signed, unsigned};
@@ -209,6 +209,9 @@ fn tokens_that_twilio_refuses_are_said_and_tried_again_until_they_are_mended() {
     world.run_for(HOUR * 3);
     assert_eq!(world.transcript_status(call), said);
     assert!(world.downloads() <= 3 * 6 + 2, "{} downloads", world.downloads());
+    let levels: Vec<Level> = world.lines(call, Event::TranscriptionFailed).iter().map(|line| line.level).collect();
+    assert!(levels.len() > 10 && levels[0] == Level::Error, "{levels:?}");
+    assert!(levels[1..].iter().all(|level| *level == Level::Info), "it is said loudly once: {levels:?}");
     world.rest_always = RestFault::None;
     world.run_for(limits::BLOCKED_RETRY + SOON);
     assert_done_once(&world, call);

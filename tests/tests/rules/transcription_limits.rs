@@ -11,7 +11,7 @@ use callwarden_core::limits;
 use callwarden_core::store::{JobState, Origin, SegmentKey, WaitingSegment};
 use callwarden_core::time::UnixMillis;
 use callwarden_tests::world::alone::Alone;
-use callwarden_tests::world::script::Caller;
+use callwarden_tests::world::script::{Caller, METRICS_TOKEN, metric, metrics};
 use callwarden_tests::world::speech::{self, caller, recorded_caller};
 use callwarden_tests::world::{RestFault, World};
 use std::time::Duration;
@@ -156,6 +156,17 @@ fn speech_the_disk_does_not_take_fills_its_memory_and_what_comes_then_is_said_to
 }
 
 #[test]
+fn speech_fills_its_memory_to_the_last_byte_and_each_utterance_that_comes_then_is_counted() {
+    let mut alone = Alone::new(speech::settings(&[("METRICS_TOKEN", METRICS_TOKEN)]));
+    let id = alone.stream(Caller::new(1));
+    alone.says(id, &vec![0x55; limits::SPEECH_MEMORY_MAX].into());
+    assert_eq!(alone.failures(), []);
+    (0..2).for_each(|_| alone.says(id, &short()));
+    assert_eq!(alone.failures().len(), 2);
+    assert_eq!(metric(&alone.reply(metrics()), "transcriptions_failed_total"), 2);
+}
+
+#[test]
 fn more_utterances_than_may_wait_are_said_to_be_lost() {
     let mut alone = alone();
     let id = alone.stream(Caller::new(1));
@@ -164,6 +175,100 @@ fn more_utterances_than_may_wait_are_said_to_be_lost() {
     assert_eq!(alone.failures(), [("no_room", cause)]);
     assert_eq!(alone.segments.last().and_then(|lost| lost.job.error.as_deref()), Some(cause));
     assert_eq!(alone.switchboard.gauges().speech_waiting, limits::SPEECH_JOBS_MAX);
+}
+
+/// Files of a process that is gone, by their numbers and lengths.
+fn orphans(files: impl IntoIterator<Item = (u32, Content, u64)>) -> Orphan {
+    let caller = Caller::new(1);
+    let file = |sequence| UtteranceFile {
+        call: caller.call,
+        stream: caller.stream(1),
+        sequence,
+        started_at: UnixMillis(1_795_000_000_000),
+        from: SECOND * sequence,
+        to: SECOND * (sequence + 1),
+        near_silent: false,
+    };
+    let files = files.into_iter().map(|(sequence, content, bytes)| (file(sequence).name(content), bytes)).collect();
+    Orphan { node: "gone".to_owned(), files }
+}
+
+/// The rows that such a process left waiting.
+fn rows(sequences: impl IntoIterator<Item = u32>) -> Vec<WaitingSegment> {
+    let caller = Caller::new(1);
+    let row = |sequence| WaitingSegment {
+        key: SegmentKey { call: caller.call, origin: Origin::Stream(caller.stream(1)), sequence },
+        node: "gone".to_owned(),
+        started_at: UnixMillis(1_794_000_000_000),
+        from: Duration::ZERO,
+        to: SECOND,
+    };
+    sequences.into_iter().map(row).collect()
+}
+
+#[test]
+fn the_disk_may_be_filled_to_the_last_byte_and_not_beyond() {
+    let mut alone = alone();
+    let full = [(1, Content::Audio, limits::SPEECH_ON_DISK_MAX - 1), (2, Content::Audio, 1)];
+    alone.filed(Ok(DiskAnswer::Adopted(vec![orphans(full)])));
+    alone.run_for(SECOND);
+    assert_eq!((alone.failures().len(), alone.switchboard.gauges().speech_waiting), (0, 2));
+    alone.run_for(limits::ADOPT_TIME);
+    let adopt = alone.disk.iter().position(|(_, command)| *command == DiskCommand::Adopt).expect("asked again");
+    alone.disk.swap(0, adopt);
+    alone.filed(Ok(DiskAnswer::Adopted(vec![orphans([(3, Content::Audio, 1)])])));
+    alone.run_for(SECOND);
+    assert_eq!(alone.failures(), [("given_up", "newer speech took its place: too much of it is kept in DATA_DIR")]);
+}
+
+#[test]
+fn a_file_for_which_the_queue_has_no_room_is_left_where_it_is() {
+    let mut alone = alone();
+    let adopt = alone.disk.pop_front().expect("files are looked for");
+    let id = alone.stream(Caller::new(2));
+    (0..limits::SPEECH_JOBS_MAX).for_each(|_| alone.says(id, &short()));
+    alone.disk.push_front(adopt);
+    alone.filed(Ok(DiskAnswer::Adopted(vec![orphans([(1, Content::Text, 9)])])));
+    alone.run_for(SECOND);
+    let removes = alone.disk.iter().filter(|(_, command)| matches!(command, DiskCommand::Remove { .. }));
+    assert_eq!((removes.count(), alone.failures().len()), (0, 0), "the next process takes it");
+}
+
+#[test]
+fn rows_of_a_process_that_is_gone_are_looked_through_once_all_of_its_files_are_known() {
+    let mut alone = alone();
+    let files = 3 * u32::try_from(limits::FILES_PER_TURN_MAX).expect("few");
+    alone.inherited.push_back(rows(files - 8..=files));
+    let texts = orphans((1..=files).map(|sequence| (sequence, Content::Text, 9)));
+    alone.filed(Ok(DiskAnswer::Adopted(vec![texts])));
+    alone.run_for(SECOND);
+    assert!(alone.inherited.is_empty(), "they were looked through");
+    assert_eq!(alone.failures(), [], "none of them is lost");
+}
+
+#[test]
+fn utterances_that_failed_together_are_not_tried_again_together() {
+    const UTTERANCES: usize = 16;
+    let mut alone = alone();
+    let id = alone.stream(Caller::new(1));
+    alone.disk.clear();
+    (0..UTTERANCES).for_each(|_| alone.says(id, &short()));
+    (0..UTTERANCES).for_each(|_| alone.filed(Ok(DiskAnswer::Done)));
+    assert_eq!(alone.fetches.len(), UTTERANCES);
+    (0..UTTERANCES).for_each(|_| alone.fetched(unreachable()));
+    let mut moments = 0;
+    for _ in 0..150 {
+        alone.run_for(SECOND / 100);
+        moments += usize::from(!alone.disk.is_empty());
+        while !alone.disk.is_empty() {
+            alone.filed(Ok(DiskAnswer::Bytes(short())));
+        }
+        while !alone.fetches.is_empty() {
+            alone.fetched(heard(""));
+        }
+    }
+    assert!(moments > UTTERANCES / 2, "{UTTERANCES} of them were read at {moments} moments");
+    assert_eq!(alone.switchboard.gauges().speech_waiting, 0);
 }
 
 /// Utterances that are in their files while the service cannot be reached.
@@ -256,28 +361,11 @@ fn an_utterance_that_finds_too_many_requests_under_way_is_sent_when_there_is_roo
 #[test]
 fn a_process_that_is_gone_and_left_more_rows_than_are_read_at_a_time_is_looked_through_to_the_end() {
     let mut alone = alone();
-    let caller = Caller::new(1);
     let most = u32::try_from(limits::SEGMENTS_FOUND_MAX).expect("few");
-    let row = |sequence: u32| WaitingSegment {
-        key: SegmentKey { call: caller.call, origin: Origin::Stream(caller.stream(1)), sequence },
-        node: "gone".to_owned(),
-        started_at: UnixMillis(1_794_000_000_000),
-        from: Duration::ZERO,
-        to: SECOND,
-    };
-    alone.inherited.push_back((1..=most).map(row).collect());
-    alone.inherited.push_back((most + 1..most + 3).map(row).collect());
-    let kept = UtteranceFile {
-        call: caller.call,
-        stream: caller.stream(1),
-        sequence: 2,
-        started_at: UnixMillis(1_795_000_000_000),
-        from: Duration::ZERO,
-        to: SECOND,
-        near_silent: false,
-    };
-    let files = vec![(kept.name(Content::Audio), 8_000), ("somebody's notes.txt".to_owned(), 12)];
-    alone.filed(Ok(DiskAnswer::Adopted(vec![Orphan { node: "gone".to_owned(), files }])));
+    alone.inherited.extend([rows(1..=most), rows(most + 1..most + 3)]);
+    let mut left = orphans([(2, Content::Audio, 8_000)]);
+    left.files.push(("somebody's notes.txt".to_owned(), 12));
+    alone.filed(Ok(DiskAnswer::Adopted(vec![left])));
     alone.run_for(limits::INHERIT_WAIT * 2);
     let lost = alone.failures().iter().filter(|(reason, _)| *reason == "lost").count();
     assert_eq!(lost, usize::try_from(most).expect("few") + 2 - 1, "all but the one whose file is there");
