@@ -199,11 +199,10 @@ impl Switchboard {
         let seconds: Option<u64> = form.get("RecordingDuration").and_then(|seconds| seconds.parse().ok());
         // It has ended, however long it was: its row says so by a length.
         self.recording_seen(key, recording, RecordingState::InProgress, seconds.or(Some(0)), out);
-        let hung_up = form.get("Digits") == Some("hangup");
-        let goes_on = !hung_up
-            && form.get("Digits").is_none_or(str::is_empty)
-            && seconds.is_some_and(|seconds| seconds >= u64::from(limits::RECORD_LENGTH_SECONDS));
-        if hung_up {
+        let digits = form.get("Digits").unwrap_or_default();
+        let goes_on =
+            digits.is_empty() && seconds.is_some_and(|seconds| seconds >= u64::from(limits::RECORD_LENGTH_SECONDS));
+        if digits == "hangup" {
             self.end_call(key, Some(CallStatus::Completed), None, out);
         }
         self.end_if_over(key, form, out);

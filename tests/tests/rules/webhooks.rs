@@ -218,6 +218,14 @@ fn a_recording_that_hit_its_length_goes_on_twice_at_most_and_repeats_count_once(
 }
 
 #[test]
+fn a_caller_who_presses_a_key_has_said_it_all_however_long_the_recording_is() {
+    let mut world = World::new();
+    let form = [("RecordingSid", RECORDING), ("RecordingDuration", "120"), ("Digits", "1")];
+    let answer = world.webhook(path::HANDLE_RECORDING, Caller::new(1), &form);
+    assert!(answer.contains("<Hangup/>") && !answer.contains("<Record"), "{answer}");
+}
+
+#[test]
 fn a_caller_who_hangs_up_during_a_recording_ends_the_call() {
     let mut world = World::new();
     let caller = Caller::new(1);
