@@ -292,6 +292,8 @@ impl Switchboard {
             unwritten_facts: self.database.unwritten(),
             fallbacks_under_way: self.calls.iter().filter(|(_, call)| under_way(call)).count(),
             speech_waiting: self.speech.jobs.len() + self.adoptees.len() + self.unproven.len(),
+            speech_in_memory: self.speech_in_memory,
+            speech_on_disk: self.speech_on_disk,
             recordings: self.recordings.works.len(),
             file_commands: self.files.len(),
         }

@@ -441,9 +441,12 @@ impl World {
     }
 }
 
-/// Where the model judges, it does so in the end, whatever the test looked at.
+/// Where the model judges, it does so in the end, whatever the test looked at; and nothing is counted that is gone.
 impl Drop for World {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_speech_is_counted();
+        }
         if let Some(history) = self.history.take().filter(|_| !std::thread::panicking()) {
             model::check(&history, &self.nodes[0].settings, self.now);
         }

@@ -139,6 +139,8 @@ pub struct Gauges {
     pub unwritten_facts: usize,
     pub fallbacks_under_way: usize,
     pub speech_waiting: usize,
+    pub speech_in_memory: usize,
+    pub speech_on_disk: u64,
     pub recordings: usize,
     pub file_commands: usize,
 }

@@ -196,7 +196,7 @@ impl Switchboard {
             counters.stock_phrases_dropped,
         );
         add("callwarden_speech_waiting", "gauge", "Stretches not transcribed yet.", gauges.speech_waiting as u64);
-        add("callwarden_speech_on_disk_bytes", "gauge", "Their audio in DATA_DIR.", self.speech_on_disk);
+        add("callwarden_speech_on_disk_bytes", "gauge", "Their audio in DATA_DIR.", gauges.speech_on_disk);
         add("callwarden_database_up", "gauge", "Whether the database answers.", u64::from(self.database.is_up()));
         text.push_str(
             "# HELP callwarden_fallbacks_total Fallbacks begun.\n# TYPE callwarden_fallbacks_total counter\n",

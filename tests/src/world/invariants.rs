@@ -269,6 +269,16 @@ impl World {
         }
     }
 
+    /// Where no speech waits, none is counted in memory or in files either: what was counted once too often would be room
+    /// that nobody gets back (I5).
+    pub(super) fn check_speech_is_counted(&self) {
+        for node in self.nodes.iter().filter(|node| node.is_running()) {
+            let gauges = node.switchboard.gauges();
+            let counted = (gauges.speech_in_memory, gauges.speech_on_disk);
+            assert!(gauges.speech_waiting > 0 || counted == (0, 0), "I5: {gauges:?}");
+        }
+    }
+
     /// The identifiers of a call's recordings, as its far end knows them.
     #[must_use]
     pub fn recordings_of(&self, call: usize) -> Vec<RecordingSid> {
