@@ -7,7 +7,7 @@ use callwarden_core::limits;
 use callwarden_core::log::Event;
 use callwarden_core::path;
 use callwarden_core::store::CallStatus;
-use callwarden_tests::world::script::Caller;
+use callwarden_tests::world::script::{Caller, unsigned};
 use callwarden_tests::world::speech::{self, caller, recorded_caller};
 use callwarden_tests::world::{AUTH_TOKEN, RestFault, World};
 use std::time::Duration;
@@ -155,11 +155,27 @@ fn a_recording_that_comes_after_it_was_missed_is_transcribed_all_the_same() {
 }
 
 #[test]
+fn recordings_that_twilio_cannot_find_are_asked_for_until_an_hour_has_passed() {
+    let mut world = World::transcribing();
+    let call = world.call(recorded_caller());
+    world.lost_paths.extend([path::HANDLE_RECORDING, path::RECORDING_STATUS]);
+    world.run_to_the_end_of(call);
+    world.rest_always = RestFault::Refused(404, 20404);
+    world.run_for(limits::LOOK_UP_TIMES[1] + SLACK);
+    assert_eq!((world.transcript_status(call).as_str(), gets(&world)), ("pending", 2));
+    world.run_for(limits::LOOK_UP_TIMES[2] - limits::LOOK_UP_TIMES[1]);
+    assert_eq!((world.transcript_status(call).as_str(), gets(&world)), ("failed: no recording", 3));
+}
+
+#[test]
 fn a_day_without_twilio_ends_with_a_written_reason() {
-    for fault in [RestFault::NotSent, RestFault::Refused(503, 20503), RestFault::Refused(401, 20003)] {
+    let faults = [RestFault::NotSent, RestFault::Refused(503, 20503), RestFault::Refused(401, 20003)];
+    // Whether the end of the call was told, and only its recording is looked for, or not even that.
+    for (fault, ended) in faults.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
         let mut world = World::transcribing();
         let call = world.call(recorded_caller());
-        world.lost_paths.extend([path::HANDLE_RECORDING, path::RECORDING_STATUS, path::CALL_STATUS]);
+        world.lost_paths.extend([path::HANDLE_RECORDING, path::RECORDING_STATUS]);
+        world.lost_paths.extend((!ended).then_some(path::CALL_STATUS));
         world.run_to_the_end_of(call);
         world.kill_and_restart();
         world.rest_always = fault;
@@ -206,18 +222,24 @@ fn a_question_is_asked_with_the_second_auth_token_where_the_first_is_refused() {
 
 #[test]
 fn without_credentials_a_recording_nobody_tells_of_is_missed_after_an_hour() {
-    let mut world = World::with(speech::settings(&[
-        ("TWILIO_ACCOUNT_SID", ""),
-        ("TWILIO_AUTH_TOKEN", ""),
-        ("ENABLE_CALLS_STREAM", "false"),
-    ]));
-    let caller = Caller::new(1);
-    let form = caller.form(&[("CallStatus", "ringing")]);
-    world.ask(callwarden_tests::world::script::unsigned(path::INCOMING_CALL, &form));
-    world.run_for(limits::LOOK_UP_TIMES[2] + SLACK);
-    assert_eq!(world.database.rows.transcript_status(caller.call), "failed: no recording");
-    world.run_for(DAY);
-    world.settle();
+    for ended in [false, true] {
+        let mut world = World::with(speech::settings(&[
+            ("TWILIO_ACCOUNT_SID", ""),
+            ("TWILIO_AUTH_TOKEN", ""),
+            ("ENABLE_CALLS_STREAM", "false"),
+        ]));
+        let caller = Caller::new(1);
+        world.ask(unsigned(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")])));
+        if ended {
+            world.ask(unsigned(path::CALL_STATUS, &caller.form(&[("CallStatus", "completed")])));
+        }
+        world.run_for(limits::LOOK_UP_TIMES[2] - SLACK);
+        assert_eq!(world.database.rows.transcript_status(caller.call), "pending", "ended: {ended}");
+        world.run_for(SLACK * 2);
+        assert_eq!(world.database.rows.transcript_status(caller.call), "failed: no recording", "ended: {ended}");
+        world.run_for(DAY);
+        world.settle();
+    }
 }
 
 #[test]
