@@ -4,9 +4,10 @@
 use callwarden_core::far_end::{Heard, Plan, StreamFault};
 use callwarden_core::log::{Event, Level};
 use callwarden_core::store::{CallStatus, FallbackReason, RecordingState};
+use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
-use callwarden_tests::world::script::{Caller, get, signed};
-use callwarden_tests::world::{DatabaseFault, World};
+use callwarden_tests::world::script::{Caller, frame, get, signed};
+use callwarden_tests::world::{DatabaseFault, LATENCY, World, settings};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -117,6 +118,34 @@ fn a_short_outage_is_over_soon_however_long_the_one_before_was() {
         world.run_for(if number == 1 { BACK } else { limits::STORE_RETRY_MIN });
         assert_eq!(world.nodes[0].switchboard.gauges().unwritten_facts, 0, "outage {number}");
     }
+}
+
+#[test]
+fn a_database_that_stays_away_is_tried_ever_more_rarely_and_never_less_often_than_every_two_seconds() {
+    let mut world = World::new();
+    world.database.fault = DatabaseFault::Refuses;
+    world.announce(Caller::new(1));
+    let before = world.database.commands;
+    let tried = |world: &mut World, time| {
+        world.run_for(time);
+        world.database.commands - before
+    };
+    // After 0.25, 0.5, 1, and from then on 2 seconds each.
+    let tries: Vec<usize> = (0..10).map(|_| tried(&mut world, SECOND)).collect();
+    assert_eq!(tries, [2, 3, 3, 4, 4, 5, 5, 6, 6, 7]);
+}
+
+#[test]
+fn more_calls_than_wait_for_a_database_that_is_being_opened_are_answered_without_it() {
+    let mut world = World::down(DatabaseFault::Hangs);
+    let asked: Vec<usize> = (0..=limits::ROWS_SOUGHT_MAX)
+        .map(|number| world.request(signed(path::STREAM_ENDED, &Caller::new(0x100 + number as u128).form(&[]))))
+        .collect();
+    world.run_for(SECOND / 10);
+    let answered: Vec<usize> = asked.iter().copied().filter(|place| world.answers[*place].is_some()).collect();
+    assert_eq!(answered, asked[limits::ROWS_SOUGHT_MAX..], "the last one waits for nothing");
+    world.run_for(limits::ROW_TIME);
+    assert!(asked.iter().all(|place| world.answers[*place].is_some()));
 }
 
 #[test]
@@ -255,4 +284,32 @@ fn facts_leave_in_batches_of_bounded_size_and_number() {
     let least = facts.div_ceil(limits::FACTS_PER_COMMAND_MAX);
     let commands = world.database.commands - before;
     assert!((least..=least + limits::FACT_COMMANDS_MAX + 2).contains(&commands), "{commands} commands, {facts} facts");
+}
+
+/// When the stream of a caller who says nothing is closed, where the database takes so long, or is known to be away.
+fn closed_at(latency: Duration, fault: DatabaseFault) -> Instant {
+    let mut world = World::with(settings(&[("END_SILENCE", "3s")]));
+    let caller = Caller::new(1);
+    let (token, stream) = (world.announce(caller), caller.stream(1));
+    let socket = world.open_stream(caller, stream, &token);
+    world.frames(socket, stream, SECOND);
+    (world.database.latency, world.database.fault) = (latency, fault);
+    world.announce(Caller::new(2));
+    for chunk in 1_000.. {
+        if world.socket(socket).closed.is_some() {
+            break;
+        }
+        world.say(socket, &frame(stream, chunk));
+        world.run_for(LATENCY);
+    }
+    world.now.mono
+}
+
+#[test]
+fn that_a_caller_had_finished_is_stored_before_the_stream_is_closed_unless_it_cannot_be() {
+    let quick = closed_at(LATENCY, DatabaseFault::None);
+    let slow = closed_at(LATENCY * 30, DatabaseFault::None);
+    assert!(slow.since(quick).abs_diff(LATENCY * 29) <= LATENCY, "{:?} later", slow.since(quick));
+    let down = closed_at(LATENCY, DatabaseFault::Refuses);
+    assert!(down <= quick, "{:?} later", down.since(quick));
 }
