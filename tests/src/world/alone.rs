@@ -1,18 +1,18 @@
-//! A switchboard on its own, for crowds too large for the world: its database answers at once and finds nothing, and the
-//! script decides what its disk and the services it asks answer, and when.
+//! A switchboard on its own, for crowds too large for the world and for answers that never come: its database answers at
+//! once and finds nothing, and the script decides what its disk and the services it asks answer, and when.
 
 use super::script::{Caller, get, signed, text, token_in};
 use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError};
 use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::{Request, Response};
-use callwarden_core::id::{DiskId, FetchId, StreamId};
+use callwarden_core::id::{DiskId, FetchId, StoreId, StreamId};
 use callwarden_core::log::LogLine;
-use callwarden_core::path;
 use callwarden_core::speech::Utterance;
 use callwarden_core::store::{Fact, KnownCall, SegmentFact, StoreAnswer, StoreCommand, WaitingSegment};
-use callwarden_core::stream::{Start, StreamReport};
+use callwarden_core::stream::{Start, StreamCommand, StreamReport};
 use callwarden_core::switchboard::{Input, Output, Settings, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
+use callwarden_core::{limits, path};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -35,6 +35,11 @@ pub struct Alone {
     pub inherited: VecDeque<Vec<WaitingSegment>>,
     /// Calls whose process is gone, until the switchboard says that it lives.
     pub taken_over: Vec<KnownCall>,
+    /// Whether the database is not heard of any more, not even that it failed.
+    pub database_is_lost: bool,
+    unanswered: VecDeque<(StoreId, StoreCommand)>,
+    /// What it said to whoever asked it something, and to streams.
+    pub said: Vec<Output>,
     now: Instant,
     sequences: BTreeMap<StreamId, u32>,
 }
@@ -54,6 +59,9 @@ impl Alone {
             segments: Vec::new(),
             inherited: VecDeque::new(),
             taken_over: Vec::new(),
+            database_is_lost: false,
+            unanswered: VecDeque::new(),
+            said: Vec::new(),
             now,
             sequences: BTreeMap::new(),
         };
@@ -61,30 +69,30 @@ impl Alone {
         alone
     }
 
-    /// Puts an input to it and works off what that causes. Answers to requests are given back.
-    pub fn input(&mut self, input: Input) -> Vec<Output> {
+    /// Puts an input to it and works off what that causes.
+    pub fn input(&mut self, input: Input) {
         let mut out = Vec::new();
         self.switchboard.handle(at(self.now), input, &mut out);
-        self.perform(out)
+        self.perform(out);
     }
 
-    fn perform(&mut self, out: Vec<Output>) -> Vec<Output> {
-        let (mut left, mut rest) = (VecDeque::from(out), Vec::new());
+    fn perform(&mut self, out: Vec<Output>) {
+        let mut left = VecDeque::from(out);
         while let Some(output) = left.pop_front() {
             match output {
                 Output::Log(line) => self.log.push(*line),
                 Output::Disk { id, command } => self.disk.push_back((id, command)),
                 Output::Fetch { id, request } => self.fetches.push_back((id, request)),
+                Output::Store { id, command, .. } if self.database_is_lost => self.unanswered.push_back((id, command)),
                 Output::Store { id, command, .. } => {
                     let result = Ok(self.stored(command));
                     let mut out = Vec::new();
                     self.switchboard.handle(at(self.now), Input::Stored { id, result }, &mut out);
                     left.extend(out);
                 }
-                Output::Reply { .. } | Output::Upgrade { .. } | Output::Command { .. } => rest.push(output),
+                Output::Reply { .. } | Output::Upgrade { .. } | Output::Command { .. } => self.said.push(output),
             }
         }
-        rest
     }
 
     fn stored(&mut self, command: StoreCommand) -> StoreAnswer {
@@ -112,13 +120,26 @@ impl Alone {
     /// Goes on in time and does what is due then.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
+        let mut stuck = 0;
         while let Some(due) = self.switchboard.next_timeout().filter(|due| *due <= end) {
             self.now = self.now.max(due);
             let mut out = Vec::new();
             self.switchboard.handle_timeout(at(self.now), &mut out);
+            let moved = !out.is_empty() || self.switchboard.next_timeout().is_none_or(|next| next > self.now);
+            stuck = if moved { 0 } else { stuck + 1 };
+            assert!(stuck < limits::EXPIRIES_PER_TURN_MAX, "I3: a deadline that is due stays as it is");
             self.perform(out);
         }
         self.now = end;
+    }
+
+    /// The database is heard of again, and answers everything.
+    pub fn database_is_found(&mut self) {
+        self.database_is_lost = false;
+        while let Some((id, command)) = self.unanswered.pop_front() {
+            let result = Ok(self.stored(command));
+            self.input(Input::Stored { id, result });
+        }
     }
 
     /// The disk answers its oldest command.
@@ -133,15 +154,36 @@ impl Alone {
         self.input(Input::Fetched { id, result });
     }
 
-    fn ask(&mut self, request: Request) -> Output {
+    /// Asks it something.
+    pub fn ask(&mut self, request: Request) {
         let id = self.switchboard.admit(&request).expect("room for a request");
-        self.input(Input::Request { id, request }).pop().expect("an answer")
+        self.input(Input::Request { id, request });
+    }
+
+    /// How often it told streams this.
+    #[must_use]
+    pub fn told(&self, wanted: StreamCommand) -> usize {
+        let told = |output: &&Output| matches!(output, Output::Command { command, .. } if *command == wanted);
+        self.said.iter().filter(told).count()
+    }
+
+    /// How many requests it answered.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.said.iter().filter(|output| matches!(output, Output::Reply { .. })).count()
     }
 
     /// The answer to a request that is no upgrade.
     pub fn reply(&mut self, request: Request) -> Response {
-        let Output::Reply { response, .. } = self.ask(request) else { panic!("no answer") };
-        response
+        self.ask(request);
+        self.last_reply()
+    }
+
+    /// What it answered last.
+    #[must_use]
+    pub fn last_reply(&self) -> Response {
+        let Some(Output::Reply { response, .. }) = self.said.last() else { panic!("no answer") };
+        response.clone()
     }
 
     /// Announces a call and returns the token of its document.
@@ -161,7 +203,8 @@ impl Alone {
         let mut request = get(path::MEDIA);
         request.headers.push("connection", "Upgrade");
         request.headers.push("upgrade", "websocket");
-        let Output::Upgrade { stream: id, .. } = self.ask(request) else { panic!("no upgrade") };
+        self.ask(request);
+        let Some(&Output::Upgrade { stream: id, .. }) = self.said.last() else { panic!("no upgrade") };
         let start = Start {
             stream: caller.stream(1),
             call: caller.call,

@@ -26,5 +26,6 @@ mod transcription_drain;
 mod transcription_limits;
 mod transcription_outages;
 mod transcription_refusals;
+mod unanswered;
 mod watch_rules;
 mod webhooks;
