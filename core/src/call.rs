@@ -346,4 +346,14 @@ mod tests {
         assert!(!call.outlived_refusal(since + lease, prompt));
         assert!(call.outlived_refusal(since + lease + moment, prompt));
     }
+
+    #[test]
+    fn of_streams_that_twilio_says_have_stopped_no_more_than_a_call_can_have_are_kept() {
+        let host = "calls.example.com".parse().expect("a host");
+        let mut call = Call::new(CallSid::from_number(1), host, Instant::from_millis(0));
+        for number in 0..100 {
+            call.told_of(Some(StreamSid::from_number(number)));
+        }
+        assert_eq!(usize::try_from(call.streams_known()), Ok(limits::STREAMS_SEEN_MAX));
+    }
 }

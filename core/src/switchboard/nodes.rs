@@ -155,3 +155,6 @@ fn learn(call: &mut Call, known: &KnownCall) {
         call.step(Cause::Lost);
     }
 }
+
+#[cfg(test)]
+mod tests;

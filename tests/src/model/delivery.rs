@@ -84,7 +84,7 @@ fn call_off(at: Instant) -> Due {
 /// itself.
 fn release(told: &[Told]) -> Option<Due> {
     let since = knows::since_claim(told);
-    let granted = since.iter().any(|t| matches!(t.event, Event::ClaimAnswered { granted: Some(true) }));
+    let granted = since.iter().any(|t| matches!(t.event, Event::ClaimAnswered { granted: Some(Ok(())) }));
     let returned = since.iter().any(|t| matches!(t.event, Event::Releases | Event::StoreIsDown));
     let off = since.iter().find(|t| knows::is_called_off(&t.event)).filter(|_| granted && !returned);
     off.map(|t| Due { at: t.at.mono, duty: Duty::Release, rule: "W6" })
@@ -185,7 +185,7 @@ fn after_silence(now: Instant, times: usize, token: usize) -> Step {
 fn anew(told: &[Told], failed: Instant, deployment: &Deployment) -> Option<Due> {
     let called_off = told.iter().rposition(|t| knows::is_called_off(&t.event)).unwrap_or_default();
     let rounds = (called_off..told.len()).filter(|at| match told[*at].event {
-        Event::ClaimAnswered { granted } => granted != Some(false) || knows::went_nowhere(&told[..*at]),
+        Event::ClaimAnswered { granted } => !matches!(granted, Some(Err(_))) || knows::went_nowhere(&told[..*at]),
         _ => false,
     });
     let factor = u32::try_from(rounds.count()).unwrap_or(u32::MAX).clamp(1, OVERDUE_FACTOR_MAX);

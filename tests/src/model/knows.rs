@@ -239,13 +239,13 @@ pub fn claim(told: &[Told]) -> Claim {
         _ if given_back => Claim::None,
         None => Claim::Asked(told[at].at.mono),
         // Whoever asked was answered with the recording all the same, and is being recorded.
-        Some((at, Some(false)))
+        Some((at, Some(Err(_))))
             if since.iter().any(gives_recording) || went_nowhere(&told[..told.len() - since.len()]) =>
         {
             Claim::Held(at)
         }
-        Some((at, Some(false))) => Claim::Refused(at),
-        Some((at, Some(true) | None)) => Claim::Held(at),
+        Some((at, Some(Err(_)))) => Claim::Refused(at),
+        Some((at, Some(Ok(())) | None)) => Claim::Held(at),
     }
 }
 

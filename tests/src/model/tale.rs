@@ -60,7 +60,7 @@ pub enum Event {
     Challenged { stream: StreamId, fresh: bool },
     Stops { stream: StreamId, counts: Counts },
     Ends { stream: StreamId, counts: Counts },
-    ClaimAnswered { granted: Option<bool> },
+    ClaimAnswered { granted: Option<Result<(), Refusal>> },
     RowSaysOver,
     Updated { outcome: Outcome },
     LookedUp { outcome: Outcome },
@@ -388,7 +388,7 @@ impl<'a> Reader<'a> {
         match (&self.life.moments[asked].what, result) {
             (What::Claiming { claim, .. }, result) => {
                 let granted = match result {
-                    Ok(StoreAnswer::Claimed(granted)) => Some(granted.is_ok()),
+                    Ok(StoreAnswer::Claimed(granted)) => Some(*granted),
                     _ => None,
                 };
                 self.tell(place, claim.call, Event::ClaimAnswered { granted });

@@ -7,7 +7,7 @@ use super::duties::{Due, Duty};
 use super::knows;
 use super::tale::{Event, Told};
 use callwarden_core::id::StreamId;
-use callwarden_core::store::FallbackReason;
+use callwarden_core::store::{FallbackReason, Refusal};
 use callwarden_core::stream::{StreamCommand, Trouble};
 use callwarden_core::time::Instant;
 use std::time::Duration;
@@ -95,7 +95,11 @@ fn after(watch: Watch, told: &[Told], at: usize, deployment: &Deployment) -> Wat
         Event::Troubles { stream, trouble } if of_live(*stream) => trouble_of(*trouble, now),
         Event::Challenged { stream, fresh: true } if of_live(*stream) => Watch::Off,
         Event::Stops { stream, .. } | Event::Ends { stream, .. } if of_live(*stream) => Watch::Ask(now + BRIDGE),
-        Event::ClaimAnswered { granted: Some(false) } => Watch::Ask(now + BRIDGE),
+        Event::ClaimAnswered { granted: Some(Err(Refusal::Held | Refusal::FellBack)) } => Watch::Ask(now + BRIDGE),
+        // Somebody else has the caller, or there is none any more.
+        Event::ClaimAnswered { granted: Some(Err(Refusal::Elsewhere | Refusal::Recorded | Refusal::Over)) } => {
+            Watch::Off
+        }
         Event::LooksUp { .. } => match watch {
             Watch::Ask(_) => Watch::Asking,
             other => other,

@@ -3,11 +3,14 @@
 
 use bytes::Bytes;
 use callwarden_core::far_end::{AfterFailure, HangUp, Heard, Plan, StreamFault};
+use callwarden_core::http::Method;
 use callwarden_core::limits;
 use callwarden_core::log::Event;
 use callwarden_core::path;
-use callwarden_core::store::FallbackReason;
-use callwarden_tests::world::{DatabaseFault, LATENCY, World, settings};
+use callwarden_core::store::{CallFact, CallStatus, FallbackReason, RecordingFact, RecordingState};
+use callwarden_core::stream::Ended;
+use callwarden_tests::world::script::Caller;
+use callwarden_tests::world::{DatabaseFault, LATENCY, RestFault, World, settings};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -243,5 +246,81 @@ fn whichever_process_is_asked_a_caller_who_had_finished_is_told_goodbye_and_a_br
         let ledger = world.run_to_the_end_of(broken).clone();
         assert_eq!((ledger.streams.len(), ledger.updates.len()), (2, 0), "seed {seed}: {ledger}");
         assert_eq!(ledger.total(Heard::Recording), Duration::ZERO, "seed {seed}: {ledger}");
+    }
+}
+
+/// Two processes, a call that the first one announced, and the end of the first one. All it was to be asked goes to the
+/// second one.
+fn left_behind() -> (World, Caller, String) {
+    let mut world = World::of_nodes(&settings(&[]), 2, 0);
+    world.rest_always = RestFault::Refused(200, 0);
+    let caller = Caller::new(1);
+    let token = world.announce(caller);
+    world.kill(0);
+    (world, caller, token)
+}
+
+/// How long after the end of the first process the second one asks for its calls, and gets them.
+fn taken_after() -> Duration {
+    let (mut world, ..) = left_behind();
+    let killed = world.now.mono;
+    world.run_until(SECOND * 10, |world| !world.logged(Event::CallTakenOver).is_empty());
+    world.now.mono.since(killed)
+}
+
+#[test]
+fn a_watch_that_is_armed_when_its_call_is_taken_over_stays() {
+    let taken = taken_after();
+    let (mut world, caller, _) = left_behind();
+    world.run_for(taken - SECOND);
+    let error = [("StreamEvent", "stream-error"), ("StreamError", "Handshake Error")];
+    world.webhook(path::STREAM_STATUS, caller, &error);
+    let told = world.now.mono;
+    world.run_for(SECOND * 5);
+    assert_eq!(world.lines_of(caller, Event::CallTakenOver).len(), 1);
+    let moved = world.rest_at(Method::Post).expect("it is moved").since(told);
+    assert!(moved.abs_diff(limits::STREAM_ERROR_WAIT) <= LATENCY, "{moved:?}");
+}
+
+#[test]
+fn a_stream_that_starts_while_its_call_is_being_taken_over_is_watched_as_a_stream() {
+    let taken = taken_after();
+    let (mut world, caller, token) = left_behind();
+    world.run_for(taken - LATENCY);
+    world.database.latency = SECOND / 2;
+    world.run_for(LATENCY * 2);
+    let stream = caller.stream(1);
+    let socket = world.open_stream(caller, stream, &token);
+    assert!(world.lines_of(caller, Event::CallTakenOver).is_empty(), "the answer is on its way");
+    world.frames(socket, stream, SECOND * 3);
+    assert_eq!(world.lines_of(caller, Event::CallTakenOver).len(), 1);
+    world.rest_next = [RestFault::Found("in-progress")].into();
+    world.end_script_socket(socket, Ended::Lost("connection reset".into()));
+    world.run_for(limits::BRIDGE_TIME + SECOND);
+    assert_eq!((world.rest_count(Method::Get), world.rest_count(Method::Post)), (1, 1));
+    assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamLost));
+}
+
+#[test]
+fn a_call_that_another_process_knows_to_be_recorded_or_over_has_no_fallback_here() {
+    for over in [false, true] {
+        let mut world = World::new();
+        let caller = Caller::new(1);
+        world.announce(caller);
+        world.run_for(SECOND * 5);
+        let (call, at, node) = (caller.call, world.now.unix, "node-2".to_owned());
+        if over {
+            let fact = CallFact { status: Some(CallStatus::Completed), ..CallFact::new(call, at, node) };
+            world.database.take_call(world.now.mono, fact);
+        } else {
+            let (recording, state) =
+                ("RE00000000000000000000000000000001".parse().expect("a SID"), RecordingState::InProgress);
+            let fact = RecordingFact { recording, call, at, state, duration_seconds: None, node, job: None };
+            world.database.recordings.push(fact);
+        }
+        world.run_for(SECOND * 30);
+        assert!(world.database.timeline(call).contains(&"claim_refused"));
+        assert_eq!((world.database.claims_asked, world.rest_count(Method::Post)), (1, 0));
+        assert_eq!(world.database.fallback(call), None, "over: {over}");
     }
 }
