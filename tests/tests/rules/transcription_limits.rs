@@ -174,7 +174,9 @@ fn more_utterances_than_may_wait_are_said_to_be_lost() {
     let cause = "too much speech waits to be transcribed";
     assert_eq!(alone.failures(), [("no_room", cause)]);
     assert_eq!(alone.segments.last().and_then(|lost| lost.job.error.as_deref()), Some(cause));
-    assert_eq!(alone.switchboard.gauges().speech_waiting, limits::SPEECH_JOBS_MAX);
+    let gauges = alone.switchboard.gauges();
+    assert_eq!(gauges.speech_waiting, limits::SPEECH_JOBS_MAX);
+    assert_eq!(gauges.speech_in_memory, limits::SPEECH_JOBS_MAX * short().len(), "the one that is lost takes no room");
 }
 
 /// Files of a process that is gone, by their numbers and lengths.
@@ -306,6 +308,22 @@ fn the_oldest_speech_gives_way_when_too_much_of_it_is_kept() {
     let lost: Vec<_> = alone.segments.iter().filter(|segment| segment.job.state == JobState::Failed).collect();
     assert_eq!(lost.len(), 1);
     assert_eq!((lost[0].key.call, lost[0].key.sequence), (caller.call, 1), "it was said first");
+}
+
+#[test]
+fn what_waits_for_a_person_says_so_once() {
+    let mut alone = alone();
+    kept(&mut alone, Caller::new(1), &short(), 3);
+    assert!(alone.segments.iter().all(|segment| segment.job.state != JobState::Failed), "an outage ends by itself");
+    alone.run_for(limits::TRANSCRIPTION_RETRY_MAX);
+    let read = alone.disk.iter().position(|(_, command)| matches!(command, DiskCommand::Read { .. })).expect("a read");
+    alone.disk.swap(0, read);
+    alone.filed(Ok(DiskAnswer::Bytes(short())));
+    alone.fetched(Ok(FetchResponse { status: 401, headers: Headers::default(), body: Bytes::new() }));
+    let failed = alone.segments.iter().filter(|segment| segment.job.state == JobState::Failed);
+    let mut said: Vec<u32> = failed.map(|segment| segment.key.sequence).collect();
+    said.sort_unstable();
+    assert_eq!(said, [1, 2, 3]);
 }
 
 #[test]

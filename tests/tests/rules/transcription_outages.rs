@@ -8,11 +8,12 @@ use callwarden_core::far_end::openai::{Fault, Refusal};
 use callwarden_core::limits;
 use callwarden_core::log::{Event, Level};
 use callwarden_core::path;
+use callwarden_core::store::JobState;
 use callwarden_core::time::UnixMillis;
 use callwarden_tests::world::alone::Alone;
 use callwarden_tests::world::script::Caller;
 use callwarden_tests::world::speech::{self, caller};
-use callwarden_tests::world::{DatabaseFault, LATENCY, World};
+use callwarden_tests::world::{DatabaseFault, LATENCY, World, settings};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -367,4 +368,38 @@ fn a_process_killed_between_the_text_and_its_audio_leaves_both_and_the_text_coun
     assert!(commands.contains(&DiskCommand::Remove { name: audio.clone() }), "{commands:?}");
     assert!(commands.contains(&DiskCommand::Read { name: text }), "{commands:?}");
     assert!(!commands.contains(&DiskCommand::Read { name: audio }), "{commands:?}");
+}
+
+#[test]
+fn speech_that_was_left_to_a_process_without_a_key_says_why_it_has_no_text() {
+    let mut alone = Alone::new(settings(&[]));
+    let caller = Caller::new(1);
+    let (call, stream, started_at) = (caller.call, caller.stream(1), UnixMillis(1_795_000_000_000));
+    let (from, to) = (Duration::ZERO, SECOND);
+    let file = UtteranceFile { call, stream, sequence: 1, started_at, from, to, near_silent: false };
+    let files = vec![(file.name(Content::Audio), 8_000)];
+    alone.filed(Ok(DiskAnswer::Adopted(vec![Orphan { node: "gone".to_owned(), files }])));
+    alone.run_for(HOUR);
+    let row = alone.segments.last().expect("its row");
+    assert_eq!((row.job.state, row.job.error.as_deref()), (JobState::Failed, Some("OPENAI_API_KEY is not set")));
+    let read = alone.disk.iter().any(|(_, command)| matches!(command, DiskCommand::Read { .. }));
+    assert!(!read, "the next process may have a key");
+}
+
+#[test]
+fn speech_on_a_machine_that_does_not_come_back_has_failed_after_three_days_and_says_where_it_was() {
+    let mut world = World::transcribing();
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND * 10);
+    world.kill(0);
+    world.start_again(0, true);
+    come_back(&mut world);
+    world.run_for(limits::AUDIO_AGE_MAX);
+    assert_eq!(world.transcript_status(call), "pending");
+    world.run_for(limits::STALE_AFTER + limits::STALE_ROUND);
+    assert_eq!(world.transcript(call), "[…] […] […] […] […]");
+    assert_eq!(world.transcript_status(call), "failed: audio on node node-1, which did not come back");
+    assert_eq!(said(&world).iter().filter(|reason| **reason == "lost").count(), 5, "each is said");
 }

@@ -404,3 +404,6 @@ impl Queue {
         self.due.iter().map(|(_, key)| *key)
     }
 }
+
+#[cfg(test)]
+mod tests;
