@@ -1,11 +1,11 @@
 //! What `stream_ended` is answered with: every line of its table, in order, and D5 for its repeats.
 
 use callwarden_core::log::Event;
-use callwarden_core::path;
 use callwarden_core::store::FallbackReason;
 use callwarden_core::stream::Ended;
-use callwarden_tests::world::script::{Caller, signed, text, token_in};
-use callwarden_tests::world::{RestFault, World};
+use callwarden_core::{limits, path};
+use callwarden_tests::world::script::{Caller, signed, text, token_in, unsigned};
+use callwarden_tests::world::{RestFault, World, settings};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -197,4 +197,35 @@ fn repeats_while_the_claim_is_open_wait_and_get_the_same_answer_from_one_claim()
     assert_eq!(world.database.claims_asked, 1);
     assert_eq!(world.lines_of(caller, Event::WatchdogRedirect).len(), 1);
     assert_eq!(world.lines_of(caller, Event::WatchdogRedirectOk).len(), 1);
+}
+
+#[test]
+fn a_call_that_ended_before_its_recording_began_is_asked_about_by_nobody() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.announce(caller);
+    assert_eq!(stream_ended(&mut world, caller), Does::Record);
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "completed")]);
+    world.run_for(limits::ENDED_KEPT);
+    assert!(world.rest_log.is_empty());
+}
+
+#[test]
+fn a_recording_document_without_an_account_to_ask_twilio_as_is_taken_for_delivered() {
+    let mut world = World::with(settings(&[("TWILIO_ACCOUNT_SID", ""), ("TWILIO_AUTH_TOKEN", "")]));
+    let caller = Caller::new(1);
+    world.ask(unsigned(path::INCOMING_CALL, &caller.form(&[("CallStatus", "ringing")])));
+    let answer = world.ask(unsigned(path::STREAM_ENDED, &caller.form(&[])));
+    assert_eq!(does(text(&answer)), Does::Record);
+    world.run_for(limits::RECORDING_STARTS * 6);
+    assert_eq!(world.database.claims_asked, 1);
+    assert!(world.lines_of(caller, Event::WatchdogRedirectFail).is_empty());
+}
+
+#[test]
+fn after_a_goodbye_nothing_is_asked_about_the_call() {
+    let (mut world, caller) = finished();
+    assert_eq!(stream_ended(&mut world, caller), Does::Goodbye);
+    world.run_for(limits::BRIDGE_TIME * 3);
+    assert!(world.rest_log.is_empty());
 }

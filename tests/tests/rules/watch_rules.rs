@@ -6,7 +6,8 @@ use callwarden_core::http::Method;
 use callwarden_core::log::Event;
 use callwarden_core::prompts::Prompts;
 use callwarden_core::sid::StreamSid;
-use callwarden_core::store::{CallStatus, FallbackReason};
+use callwarden_core::store::{CallFact, CallStatus, FallbackReason};
+use callwarden_core::stream::Ended;
 use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::script::{Caller, stop, token_in};
@@ -290,6 +291,46 @@ fn an_error_of_an_older_stream_says_nothing_about_the_present_one() {
     world.frames(second, new, seconds(15.0));
     assert!(world.rest_log.is_empty());
     assert!(world.lines_of(caller, Event::WatchdogRedirect).is_empty());
+    world.rest_always = RestFault::Refused(200, 0);
+    world.run_for(limits::QUIET_TIME + seconds(1.0));
+    let how_far = world.database.how_far(caller.call).expect("it fell back");
+    assert!(how_far.starts_with("frames until second") && !how_far.contains("late"), "{how_far}");
+}
+
+#[test]
+fn an_error_of_a_stream_that_has_just_gone_is_acted_upon_after_a_second_and_a_half() {
+    let mut world = World::new();
+    world.rest_always = RestFault::Refused(200, 0);
+    let caller = Caller::new(1);
+    let token = world.announce(caller);
+    let stream = caller.stream(1);
+    let socket = world.open_stream(caller, stream, &token);
+    world.end_script_socket(socket, Ended::Closed(None));
+    world.run_for(seconds(1.0));
+    let error = [("StreamEvent", "stream-error"), ("StreamError", "Broken"), ("StreamSid", stream.as_str())];
+    world.webhook(path::STREAM_STATUS, caller, &error);
+    let told = world.now.mono;
+    world.run_for(seconds(5.0));
+    assert_near(world.rest_at(Method::Post).expect("it is moved"), told, limits::STREAM_ERROR_WAIT);
+    assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamError));
+}
+
+#[test]
+fn an_error_of_a_stream_that_is_told_while_the_claim_is_decided_arms_nothing() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.announce(caller);
+    world.run_for(seconds(7.5));
+    // Another process has the caller.
+    let fact = CallFact { stream: Some((1, caller.stream(1))), ..CallFact::new(caller.call, world.now.unix, "node-2") };
+    world.database.take_call(world.now.mono, fact);
+    world.database.latency = seconds(0.4);
+    world.run_until(seconds(1.0), |world| world.database.claims_asked == 1);
+    let error = [("StreamEvent", "stream-error"), ("StreamError", "Handshake Error"), ("StreamSid", MISSING)];
+    world.webhook(path::STREAM_STATUS, caller, &error);
+    world.run_for(seconds(20.0));
+    assert!(world.database.timeline(caller.call).contains(&"claim_refused"));
+    assert_eq!((world.database.claims_asked, world.rest_log.len()), (1, 0));
 }
 
 /// A stream that has carried frames, and that Twilio has just reported broken.
