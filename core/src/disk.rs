@@ -1,8 +1,9 @@
-//! Files that a process keeps in `DATA_DIR`: what was spoken and is not transcribed and stored yet (T5).
+//! Files that a process keeps in `DATA_DIR`: what was spoken and is not transcribed and stored yet (T5), and facts that the
+//! database has not taken (D3, [`crate::store::spooled`]).
 //!
 //! Each process has a directory of its own, named by its node and locked while it lives. What a process that is gone left
-//! behind is adopted by the next one that can lock it. Nothing is synced: a killed process leaves the kernel's pages
-//! behind, which is all that is promised.
+//! behind is adopted by the next one that can lock it. What was acknowledged is *synced*, and survives a loss of power;
+//! speech is not: a killed process leaves the kernel's pages behind, which is all that is promised of it.
 
 use crate::sid::{CallSid, StreamSid};
 use crate::store::{Origin, SegmentKey};
@@ -25,6 +26,8 @@ pub enum DiskCommand {
         bytes: Bytes,
         /// The file that is of no more use then.
         instead_of: Option<String>,
+        /// Whether it is done only when the file, and its name, would survive a loss of power.
+        synced: bool,
     },
     /// Read a file; answered by [`DiskAnswer::Bytes`].
     Read {

@@ -131,6 +131,11 @@ impl<T, K> Slab<T, K> {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_mut()
     }
 
+    /// Every value, to change it, in order of slots.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
+    }
+
     /// Every key and value, in order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (Key<K>, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {

@@ -56,6 +56,13 @@ pub const EXPIRIES_PER_TURN_MAX: usize = 64;
 /// Facts that wait for the database (D4): an hour of outage at one call a second and some eight facts a call. At the
 /// limit timeline events are dropped first, then the newest fact, each counted and logged `DB_ERROR`.
 pub const FACTS_WAITING_MAX: usize = 32 * 1024;
+/// Facts in one file of the spool (D3): what a disk writes at once without anybody waiting for it.
+pub const SPOOL_FACTS_PER_FILE_MAX: usize = 1_024;
+/// Bytes of all those files: a million facts, a day and more of outage at one call a second. What comes then waits in
+/// memory alone.
+pub const SPOOL_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// A disk that did not take a file of the spool, or did not give it back, is tried again after this.
+pub const SPOOL_RETRY: Duration = Duration::from_secs(1);
 /// Facts in one transaction.
 pub const FACTS_PER_COMMAND_MAX: usize = 64;
 /// Fact commands at the database at once; more wait here and are merged into fewer, larger ones.

@@ -7,6 +7,7 @@
 mod fact;
 mod nodes;
 mod speech;
+pub mod spooled;
 pub mod sql;
 mod status;
 

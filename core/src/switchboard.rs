@@ -239,6 +239,7 @@ impl Switchboard {
         self.flush_renewals(out);
         self.flush_rounds(out);
         self.database.flush(self.now.mono, out);
+        self.flush_spool(out);
     }
 
     /// Works off what is due, [`limits::EXPIRIES_PER_TURN_MAX`] calls at most; the rest stays due (I3).
@@ -259,7 +260,8 @@ impl Switchboard {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let speech = if self.has_files() { Some(self.now.mono) } else { self.speech.next_timeout() };
+        let files = self.has_files() || self.database.has_useless_files();
+        let speech = if files { Some(self.now.mono) } else { self.speech.next_timeout() };
         let rounds = self.next_renewal().into_iter().chain([self.next_round()]);
         call.into_iter().chain(self.database.next_timeout()).chain(speech).chain(rounds).min()
     }
@@ -295,6 +297,7 @@ impl Switchboard {
             speech_in_memory: self.speech_in_memory,
             speech_on_disk: self.speech_on_disk,
             recordings: self.recordings.works.len(),
+            spool_files: self.database.files(self.now.mono).0,
             file_commands: self.files.len(),
         }
     }
@@ -370,7 +373,7 @@ impl Switchboard {
     /// Adds a line to a call's timeline.
     fn note(&mut self, call: CallSid, event: &'static str, detail: impl ToString, out: &mut Vec<Output>) {
         let detail = detail.to_string();
-        self.database.add(Fact::Event(EventFact { call, at: self.now.unix, event, detail }), out);
+        self.database.add(Fact::Event(EventFact { call, at: self.now.unix, event: event.into(), detail }), out);
     }
 }
 

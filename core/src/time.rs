@@ -47,7 +47,7 @@ impl core::ops::Add<Duration> for Instant {
 }
 
 /// Milliseconds since 1970-01-01 00:00 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct UnixMillis(pub i64);
 
 impl core::ops::Add<Duration> for UnixMillis {

@@ -1,13 +1,13 @@
-//! The files of speech that is not transcribed yet, in `DATA_DIR/utterances`: a directory for each process, and beside it
-//! a file that the process keeps locked while it lives. Performs the core's [`DiskCommand`]s; which file is for what is
-//! the core's affair.
+//! The files of speech that is not transcribed yet, and of rows that the database has not taken, in
+//! `DATA_DIR/utterances`: a directory for each process, and beside it a file that the process keeps locked while it lives.
+//! Performs the core's [`DiskCommand`]s; which file is for what is the core's affair.
 
 use crate::spawner::unblock;
 use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError, Orphan};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +38,7 @@ impl Disk {
     pub fn new(data_dir: &Path, node: &str) -> io::Result<Self> {
         let root = data_dir.join("utterances");
         fs::create_dir_all(root.join(node))?;
+        sync(&root)?;
         // Locked before it has its name: nobody ever sees it unlocked.
         let unfinished = root.join(format!("{node}.{UNFINISHED}"));
         let lock = File::create(&unfinished)?;
@@ -64,10 +65,17 @@ impl Directory {
             DiskCommand::Read { name } => {
                 return fs::read(self.path(&name)).map(|bytes| DiskAnswer::Bytes(bytes.into()));
             }
-            DiskCommand::Write { name, bytes, instead_of } => {
+            DiskCommand::Write { name, bytes, instead_of, synced } => {
                 let unfinished = self.path(&format!("{name}.{UNFINISHED}"));
-                fs::write(&unfinished, &bytes)?;
+                let mut file = File::create(&unfinished)?;
+                file.write_all(&bytes)?;
+                if synced {
+                    file.sync_all()?;
+                }
                 fs::rename(&unfinished, self.path(&name))?;
+                if synced {
+                    sync(&self.root.join(&self.node))?;
+                }
                 if let Some(old) = instead_of {
                     remove(&self.path(&old))?;
                 }
@@ -120,6 +128,7 @@ impl Directory {
                 files.push((name, bytes));
             }
         }
+        sync(&self.root.join(&self.node))?;
         Ok(files)
     }
 
@@ -130,6 +139,11 @@ impl Directory {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
         Ok(())
     }
+}
+
+/// What a directory has names for would survive a loss of power.
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// A file that is not there is removed.

@@ -16,11 +16,36 @@ use callwarden_tests::caller::{Healthy, stop_server};
 use callwarden_tests::http::{RawAnswer, soon};
 use callwarden_tests::process::Server;
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The server, as it is deployed.
 fn server(variables: &[(&str, &str)]) -> Server {
     Server::start(BINARY, variables)
+}
+
+/// A directory that goes with its test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("callwarden-נתונים-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
 }
 
 /// Runs a test beside a healthy stream, which it must not harm though both share one thread.

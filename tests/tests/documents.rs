@@ -5,7 +5,7 @@ use callwarden_core::limits::{
     AUDIO_AGE_MAX, BAD_MESSAGES_IN_A_ROW_MAX, BODY_BYTES_MAX, BODY_TIME, CALLS_MAX, CONNECTIONS_MAX, FACTS_WAITING_MAX,
     HEAD_BYTES_MAX, HEAD_TIME, HEADERS_MAX, MESSAGE_BYTES_MAX, PROMPT_BYTES_MAX, PROMPT_TEXT_CHARS_MAX,
     RECORDING_BYTES_MAX, RECORDING_TIME, REST_TWIML_CHARS_MAX, ROW_TIME, SPEECH_MEMORY_MAX, SPEECH_ON_DISK_MAX,
-    START_TIME, STREAMS_MAX, STREAMS_PER_CALL_MAX, TRANSCRIPTIONS_MAX, UTTERANCE_TIME_MAX,
+    SPOOL_BYTES_MAX, START_TIME, STREAMS_MAX, STREAMS_PER_CALL_MAX, TRANSCRIPTIONS_MAX, UTTERANCE_TIME_MAX,
 };
 use callwarden_core::log::Event;
 use std::time::Duration;
@@ -61,6 +61,7 @@ fn the_readme_shows_the_limits_that_hold() {
     let kib = |count: usize| bytes(count, 1024, "KiB");
     let mib = |count: usize| bytes(count, 1024 * 1024, "MiB");
     let gib = bytes(usize::try_from(SPEECH_ON_DISK_MAX).expect("64 bits"), 1024 * 1024 * 1024, "GiB");
+    let spool = bytes(SPOOL_BYTES_MAX, 1024 * 1024 * 1024, "GiB");
     let expected = [
         ("request head", format!("{}, {HEADERS_MAX} lines, {}", kib(HEAD_BYTES_MAX), seconds(HEAD_TIME))),
         ("request body", format!("{}, {}", kib(BODY_BYTES_MAX), seconds(BODY_TIME))),
@@ -71,7 +72,7 @@ fn the_readme_shows_the_limits_that_hold() {
         ("messages that cannot be read, in a row", BAD_MESSAGES_IN_A_ROW_MAX.to_string()),
         ("time from upgrade to a valid `start`", seconds(START_TIME)),
         ("streams of one call", STREAMS_PER_CALL_MAX.to_string()),
-        ("facts that wait for the database", number(FACTS_WAITING_MAX)),
+        ("facts that wait for the database", format!("{} in memory, {spool} in `DATA_DIR`", number(FACTS_WAITING_MAX))),
         ("a webhook's wait for its row", seconds(ROW_TIME)),
         ("TwiML in a REST update", format!("{} characters", number(REST_TWIML_CHARS_MAX))),
         ("a prompt", format!("{}, or {PROMPT_TEXT_CHARS_MAX} characters of text", mib(PROMPT_BYTES_MAX))),

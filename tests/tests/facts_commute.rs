@@ -105,7 +105,7 @@ fn event_fact() -> impl Strategy<Value = EventFact> {
     (call(), time(), select(vec!["note", "start"]), text()).prop_map(|(call, at, event, detail)| EventFact {
         call,
         at,
-        event,
+        event: event.into(),
         detail,
     })
 }
@@ -246,7 +246,7 @@ fn event_row(fact: &EventFact) -> Row {
     row([
         ("call_sid", said(Some(fact.call))),
         ("at", said(Some(fact.at))),
-        ("event", said(Some(fact.event))),
+        ("event", said(Some(&fact.event))),
         ("detail", said(Some(&fact.detail))),
     ])
 }

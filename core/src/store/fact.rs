@@ -3,10 +3,12 @@
 use super::{CallStatus, FallbackReason, Job, RecordingState, SegmentFact, Source, TranscriptStart};
 use crate::sid::{AccountSid, CallSid, RecordingSid, StreamSid};
 use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What is known of a call at one moment. Each absent member leaves its column as it is; each present one is merged
 /// by a rule that gives the same row in any order and for any repeats.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallFact {
     /// Which call: the row's key.
     pub call: CallSid,
@@ -98,20 +100,20 @@ impl CallFact {
 }
 
 /// A line of a call's timeline. The same line twice is one row.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EventFact {
     /// Which call.
     pub call: CallSid,
     /// When.
     pub at: UnixMillis,
     /// What, from a closed set.
-    pub event: &'static str,
+    pub event: Cow<'static, str>,
     /// Particulars; never a phone number or speech.
     pub detail: String,
 }
 
 /// What is known of a recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingFact {
     /// Which recording: the row's key.
     pub recording: RecordingSid,
@@ -130,7 +132,7 @@ pub struct RecordingFact {
 }
 
 /// Something that is true whatever else is known: merged into its row, in any order, any number of times.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each says what its content says")]
 pub enum Fact {
     Call(Box<CallFact>),

@@ -3,9 +3,10 @@
 use crate::sid::{CallSid, RecordingSid, StreamSid};
 use crate::time::UnixMillis;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// How far a transcription has come; the higher state wins (D2), so that a late failure never undoes a success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum JobState {
     /// There is work to do. Stored as NULL.
     Waiting,
@@ -29,7 +30,7 @@ impl JobState {
 
 /// Where the transcription of a segment or a recording stands (T5). Of two, the one with the higher state stays, then
 /// the one after more attempts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// How far it has come.
     pub state: JobState,
@@ -56,7 +57,7 @@ impl Job {
 }
 
 /// Where words were heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Origin {
     /// Live, on a stream.
     Stream(StreamSid),
@@ -83,7 +84,7 @@ impl Origin {
 }
 
 /// Names a stretch of speech of a call: the key of its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SegmentKey {
     /// Which call.
     pub call: CallSid,
@@ -95,7 +96,7 @@ pub struct SegmentKey {
 }
 
 /// What is known of a stretch of speech (T1, T5).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentFact {
     /// Which.
     pub key: SegmentKey,

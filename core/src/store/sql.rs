@@ -319,7 +319,7 @@ fn call_parameters(fact: &CallFact) -> Vec<Parameter> {
 }
 
 fn event_parameters(fact: &EventFact) -> Vec<Parameter> {
-    vec![text(fact.call.as_str()), time(Some(fact.at)), text(fact.event), text(&fact.detail)]
+    vec![text(fact.call.as_str()), time(Some(fact.at)), text(&fact.event), text(&fact.detail)]
 }
 
 fn recording_parameters(fact: &RecordingFact) -> Vec<Parameter> {

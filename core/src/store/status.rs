@@ -1,9 +1,10 @@
 //! The words of `call_log` and `recordings`: each a closed set, those that are merged in the order that decides.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A call's status, in the total order that decides which of two wins (D2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the values of Twilio's CallStatus, and our own stream_closed")]
 pub enum CallStatus {
     Queued,
@@ -64,7 +65,7 @@ impl CallStatus {
 }
 
 /// What the first TwiML asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Source {
     /// `<Record>`, because streaming is off or the process drains.
     Recording,
@@ -90,7 +91,7 @@ impl Source {
 }
 
 /// Why a call was moved to recording (W1-W4, W11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FallbackReason {
     /// No `start` in time (W1).
     NoStart,
@@ -132,7 +133,7 @@ impl fmt::Display for FallbackReason {
 }
 
 /// What `call_log.transcript_status` begins as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TranscriptStart {
     /// The call will be transcribed.
     Pending,
@@ -152,7 +153,7 @@ impl TranscriptStart {
 }
 
 /// A recording's state, in the total order that decides which of two wins (D2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the values of Twilio's RecordingStatus")]
 pub enum RecordingState {
     InProgress,

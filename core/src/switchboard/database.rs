@@ -1,8 +1,14 @@
 //! The database as the switchboard sees it: a queue of facts that wait their turn, and whether it answers (D1, D4).
 //!
 //! Facts commute and may repeat (D2), so they are sent in batches, several at once, and sent again after any failure.
-//! While the database does not answer they wait here, within [`limits::FACTS_WAITING_MAX`]; one batch at a time is
-//! tried until one is taken.
+//! While the database does not answer they wait here, within [`limits::FACTS_WAITING_MAX`], and in files ([`spool`]); one
+//! batch at a time is tried until one is taken.
+
+mod spool;
+mod work;
+
+pub(super) use spool::FileKey;
+pub(super) use work::{Finished, Round, Taken};
 
 use super::Output;
 use super::speech::JobKey;
@@ -12,54 +18,12 @@ use crate::key::Slab;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
 use crate::sid::CallSid;
-use crate::store::{Claim, Fact, KnownCall, Refusal, StoreAnswer, StoreCommand, StoreError};
+use crate::store::{Claim, Fact, StoreAnswer, StoreCommand, StoreError};
 use crate::time::Instant;
 use core::time::Duration;
+use spool::Spool;
 use std::collections::VecDeque;
-
-/// What a finished command means for a call that waits for it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Finished {
-    /// Nobody waits.
-    Nothing,
-    /// The row of a new call is committed, or will be later: its webhook can be answered.
-    Row(CallKey),
-    /// A claim was decided; `None` when the database did not say.
-    Claim(CallKey, Option<Result<(), Refusal>>),
-    /// What a call's row says; `None` when there is none, or no word.
-    Found(CallKey, Option<Box<KnownCall>>),
-    /// Rows of recordings are committed: one of them may be ready to be transcribed.
-    Recordings,
-    /// A text was taken, or not.
-    Text(JobKey, Taken),
-    /// A round is over; `None` when the database did not answer.
-    Round(Round, Option<StoreAnswer>),
-}
-
-/// What is asked of the database from time to time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Round {
-    Recordings,
-    Overdue,
-    Stale,
-    /// With the files of audio in question, and their lengths.
-    Adopt(Vec<(String, u64)>),
-    Inherit(String),
-    /// With the processes declared gone.
-    Renew(Vec<String>),
-    Retire,
-}
-
-/// Whether the database took something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It is committed.
-    Yes,
-    /// It did not answer: the same may be sent again.
-    NotNow,
-    /// It will never take it.
-    Never,
-}
+use work::{UnderWay, Waiting};
 
 /// Whether the database answers, and since when it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,18 +37,6 @@ pub(super) enum State {
     },
     /// Answering.
     Up,
-}
-
-#[derive(Debug)]
-enum UnderWay {
-    Open,
-    Facts(Vec<Fact>),
-    Row(CallKey, Vec<Fact>),
-    Claim(CallKey),
-    Find(CallKey),
-    Release,
-    Text(JobKey),
-    Round(Round),
 }
 
 /// A command under way.
@@ -101,9 +53,9 @@ struct Sent {
 pub(super) struct Database {
     state: State,
     opened: bool,
-    waiting: VecDeque<Fact>,
+    waiting: VecDeque<Waiting>,
     /// Facts of a batch the database refused, sent one by one to find the bad one.
-    suspects: VecDeque<Fact>,
+    suspects: VecDeque<Waiting>,
     under_way: Slab<Sent, StoreKind>,
     falls: u32,
     /// Rows to be asked for once the database is open for the first time.
@@ -113,6 +65,7 @@ pub(super) struct Database {
     retry: Option<(Instant, Duration)>,
     dropped: u64,
     announced: bool,
+    spool: Spool,
 }
 
 impl Database {
@@ -131,6 +84,7 @@ impl Database {
             retry: None,
             dropped: 0,
             announced: false,
+            spool: Spool::default(),
         };
         database.send(UnderWay::Open, StoreCommand::Open, limits::STORE_TIME, out);
         database
@@ -146,12 +100,8 @@ impl Database {
 
     /// Facts that are not in the database yet.
     pub(super) fn unwritten(&self) -> usize {
-        let under_way = self.under_way.iter().map(|(_, sent)| match &sent.work {
-            UnderWay::Facts(facts) | UnderWay::Row(_, facts) => facts.len(),
-            UnderWay::Text(_) => 1,
-            UnderWay::Open | UnderWay::Claim(_) | UnderWay::Find(_) | UnderWay::Release | UnderWay::Round(_) => 0,
-        });
-        self.waiting.len() + self.suspects.len() + under_way.sum::<usize>()
+        let under_way = self.under_way.iter().map(|(_, sent)| sent.work.facts().len());
+        self.waiting.len() + self.suspects.len() + self.texts + under_way.sum::<usize>()
     }
 
     /// Facts given up because the memory for waiting ones was full.
@@ -166,14 +116,10 @@ impl Database {
 
     /// Queues a fact; [`Self::flush`] sends it.
     pub(super) fn add(&mut self, fact: Fact, out: &mut Vec<Output>) {
-        if self.is_full() {
-            self.make_room(&fact, out);
-            if self.is_full() {
-                return;
-            }
+        if self.has_room_for(&fact, out) {
+            self.waiting.push_back(fact.into());
+            self.announce(out);
         }
-        self.waiting.push_back(fact);
-        self.announce(out);
     }
 
     /// Says once per outage that rows wait.
@@ -183,13 +129,28 @@ impl Database {
             self.announced = true;
             let line = LogLine::new(Level::Warn, Event::DbSpooled)
                 .count(self.unwritten() as u64)
-                .detail("rows wait in memory until the database answers");
+                .detail("rows wait in memory and in DATA_DIR until the database answers");
             out.push(Output::Log(Box::new(line)));
         }
     }
 
-    /// Timeline events go first: a call's row matters more. A fact that finds no event to displace is given up.
+    /// Whether there is room for one more fact, made if need be.
+    fn has_room_for(&mut self, fact: &Fact, out: &mut Vec<Output>) -> bool {
+        if self.is_full() {
+            self.make_room(fact, out);
+        }
+        !self.is_full()
+    }
+
+    /// What is safe in a file leaves memory first: the file is read again. Of what is not, timeline events go first: a
+    /// call's row matters more. A fact that finds no event to displace is given up.
     fn make_room(&mut self, fact: &Fact, out: &mut Vec<Output>) {
+        if let Some(place) = self.waiting.iter().rposition(|waiting| self.spool.is_safe(waiting.file)) {
+            if let Some(file) = self.waiting.remove(place).and_then(|waiting| waiting.file) {
+                self.spool.set_aside(file);
+            }
+            return;
+        }
         self.dropped += 1;
         if self.dropped.is_power_of_two() {
             let line = LogLine::new(Level::Error, Event::DbError)
@@ -199,9 +160,10 @@ impl Database {
             out.push(Output::Log(Box::new(line)));
         }
         if !matches!(fact, Fact::Event(_))
-            && let Some(place) = self.waiting.iter().position(|waiting| matches!(waiting, Fact::Event(_)))
+            && let Some(place) = self.waiting.iter().position(|waiting| matches!(waiting.fact, Fact::Event(_)))
+            && let Some(waiting) = self.waiting.remove(place)
         {
-            self.waiting.remove(place);
+            self.spool.taken(waiting.file);
         }
     }
 
@@ -214,7 +176,9 @@ impl Database {
             }
             return false;
         }
-        self.send(UnderWay::Row(call, facts.clone()), StoreCommand::Facts(facts), limits::ROW_TIME, out)
+        let command = StoreCommand::Facts(facts.clone());
+        let waiting = facts.into_iter().map(Waiting::from).collect();
+        self.send(UnderWay::Row(call, waiting), command, limits::ROW_TIME, out)
     }
 
     /// Whether a row, a claim, a release or a round can be sent. Opening and the queue of facts always find room.
@@ -297,7 +261,7 @@ impl Database {
     }
 
     fn send_batch(&mut self, out: &mut Vec<Output>) -> bool {
-        let batch: Vec<Fact> = match self.suspects.pop_front() {
+        let batch: Vec<Waiting> = match self.suspects.pop_front() {
             Some(suspect) => vec![suspect],
             None => self.waiting.drain(..self.waiting.len().min(limits::FACTS_PER_COMMAND_MAX)).collect(),
         };
@@ -305,7 +269,8 @@ impl Database {
             return false;
         }
         self.fact_commands += 1;
-        let sent = self.send(UnderWay::Facts(batch.clone()), StoreCommand::Facts(batch), limits::STORE_TIME, out);
+        let command = StoreCommand::Facts(batch.iter().map(|waiting| waiting.fact.clone()).collect());
+        let sent = self.send(UnderWay::Facts(batch), command, limits::STORE_TIME, out);
         debug_assert!(sent, "room for the queue of facts is reserved");
         sent
     }
@@ -319,7 +284,9 @@ impl Database {
     /// When [`Self::flush`] wants to be called.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let waiting_to_retry = !self.is_up() && self.fact_commands == 0 && !self.is_opening();
-        self.retry.filter(|_| waiting_to_retry).map(|(at, _)| at)
+        let retry = self.retry.filter(|_| waiting_to_retry).map(|(at, _)| at);
+        let wants_to_write = !self.is_up() && self.without_a_file() > 0;
+        retry.into_iter().chain(self.spool.next_timeout(wants_to_write)).min()
     }
 
     /// A command is over.
@@ -363,8 +330,9 @@ impl Database {
         if let UnderWay::Open = work {
             self.opened = true;
         }
+        work.facts().iter().for_each(|waiting| self.spool.taken(waiting.file));
         // On a busy process something is always under way; what waited is not, once nothing waits any more.
-        let caught_up = self.is_up() && self.waiting.is_empty() && self.suspects.is_empty();
+        let caught_up = self.is_up() && self.waiting.is_empty() && self.suspects.is_empty() && !self.spool.has_unread();
         if self.announced && caught_up {
             self.announced = false;
             out.push(Output::Log(Box::new(LogLine::new(Level::Info, Event::DbReplayed))));
@@ -377,7 +345,7 @@ impl Database {
             (UnderWay::Find(call), _) => Finished::Found(call, None),
             (UnderWay::Text(job), _) => Finished::Text(job, Taken::Yes),
             (UnderWay::Round(round), answer) => Finished::Round(round, Some(answer)),
-            (UnderWay::Facts(facts), _) if facts.iter().any(|fact| matches!(fact, Fact::Recording(_))) => {
+            (UnderWay::Facts(facts), _) if facts.iter().any(|waiting| matches!(waiting.fact, Fact::Recording(_))) => {
                 Finished::Recordings
             }
             (UnderWay::Open | UnderWay::Facts(_) | UnderWay::Release, _) => Finished::Nothing,
@@ -415,6 +383,7 @@ impl Database {
             UnderWay::Facts(facts) if facts.len() == 1 => {
                 self.dropped += 1;
                 report(Level::Error, self.dropped);
+                facts.iter().for_each(|waiting| self.spool.taken(waiting.file));
                 Finished::Nothing
             }
             UnderWay::Facts(facts) => {
@@ -452,13 +421,12 @@ impl Database {
     }
 
     /// Facts that were not taken go back to the front, so that rows are written before what follows them.
-    fn wait_again(&mut self, facts: Vec<Fact>, out: &mut Vec<Output>) {
-        for fact in facts.into_iter().rev() {
-            if self.is_full() {
-                self.make_room(&fact, out);
-            }
-            if !self.is_full() {
-                self.waiting.push_front(fact);
+    fn wait_again(&mut self, facts: Vec<Waiting>, out: &mut Vec<Output>) {
+        for waiting in facts.into_iter().rev() {
+            if self.has_room_for(&waiting.fact, out) {
+                self.waiting.push_front(waiting);
+            } else {
+                self.spool.taken(waiting.file);
             }
         }
         self.announce(out);

@@ -142,5 +142,7 @@ pub struct Gauges {
     pub speech_in_memory: usize,
     pub speech_on_disk: u64,
     pub recordings: usize,
+    pub spool_files: usize,
+    /// File commands under way.
     pub file_commands: usize,
 }

@@ -78,9 +78,10 @@ pub(super) struct Counters {
 impl Switchboard {
     /// 200 while this process can answer a call and keep its row; balancers ask this.
     pub(super) fn healthz(&self) -> Response {
-        let state = match (self.draining, self.database.is_full()) {
+        let nowhere = !self.database.is_up() && self.database.spool_failing_since().is_some();
+        let state = match (self.draining, self.database.is_full() || nowhere) {
             (Some(_), _) => Err("draining: this process is stopping"),
-            (None, true) => Err("the database does not answer and the memory for waiting rows is full"),
+            (None, true) => Err("the database does not answer, and neither DATA_DIR nor memory keeps rows for it"),
             (None, false) => Ok("ok"),
         };
         match state {
@@ -97,6 +98,7 @@ impl Switchboard {
             State::Down { since, .. } => ("error", Some(*since)),
         };
         let seconds = |since: Instant| self.now.mono.since(since).as_secs();
+        let (spool_files, spool_age) = self.database.files(self.now.mono);
         let page = json!({
             "db": database,
             "db_error_seconds": failing.map(seconds),
@@ -112,6 +114,9 @@ impl Switchboard {
             "draining": self.draining.is_some(),
             "unwritten_facts": self.database.unwritten(),
             "dropped_facts": self.database.dropped(),
+            "spool_files": spool_files,
+            "spool_oldest_seconds": spool_age.map(|age| age.as_secs()),
+            "spool_error_seconds": self.database.spool_failing_since().map(seconds),
             "untranscribed": self.gauges().speech_waiting,
         });
         let status = if database == "ok" && self.draining.is_none() { 200 } else { 503 };
@@ -174,6 +179,10 @@ impl Switchboard {
         add("callwarden_signatures_rejected_total", "counter", "Wrong signatures.", counters.signatures_rejected);
         add("callwarden_facts_unwritten", "gauge", "Facts waiting for the database.", gauges.unwritten_facts as u64);
         add("callwarden_facts_dropped_total", "counter", "Facts given up.", self.database.dropped());
+        let (files, age) = self.database.files(self.now.mono);
+        add("callwarden_spool_files", "gauge", "Files of facts in DATA_DIR.", files as u64);
+        let oldest = "How long the oldest of them has waited.";
+        add("callwarden_spool_oldest_seconds", "gauge", oldest, age.map_or(0, |age| age.as_secs()));
         add("callwarden_utterances_total", "counter", "Utterances heard.", counters.utterances);
         add(
             "callwarden_utterances_transcribed_total",

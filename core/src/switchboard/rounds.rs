@@ -55,7 +55,8 @@ impl Switchboard {
             return Some((Round::Adopt(files), StoreCommand::FindDone { segments }));
         }
         // Whose rows they are is known once all files have their jobs.
-        if let Some(node) = self.inherit.front().filter(|_| self.rounds.inherit <= now && !self.has_files()).cloned() {
+        let waits = self.rounds.inherit > now || self.has_files() || self.database.has_unread_files();
+        if let Some(node) = self.inherit.front().filter(|_| !waits).cloned() {
             self.rounds.inherit = now + limits::INHERIT_WAIT;
             return Some((Round::Inherit(node.clone()), StoreCommand::Inherit { node }));
         }
@@ -83,7 +84,8 @@ impl Switchboard {
         if under_way || self.draining.is_some() || !self.database.takes_more() {
             return adopt;
         }
-        let inherit = if self.inherit.is_empty() && self.unproven.is_empty() { adopt } else { inherit };
+        let inherits = !self.inherit.is_empty() && !self.database.has_unread_files();
+        let inherit = if inherits || !self.unproven.is_empty() { inherit } else { adopt };
         [recordings, overdue, stale, inherit].into_iter().fold(adopt, Instant::min)
     }
 

@@ -76,7 +76,12 @@ impl Switchboard {
             return self.cannot_be_kept(fact, "the disk does not take speech and the memory for it is full", out);
         }
         self.speech_in_memory += audio.len();
-        let write = DiskCommand::Write { name: file.name(Content::Audio), bytes: audio.clone(), instead_of: None };
+        let write = DiskCommand::Write {
+            name: file.name(Content::Audio),
+            bytes: audio.clone(),
+            instead_of: None,
+            synced: false,
+        };
         let sound = Sound::Live { file, kept: None, audio: Some(audio), rewriting: false };
         match self.speech.add(Job { fact, near_silent, sound, transcribed: false, step: Step::Keeping }) {
             Ok(key) => {
@@ -331,6 +336,7 @@ impl Switchboard {
                 name: file.name(Content::Text),
                 bytes: job.fact.text.clone().into(),
                 instead_of: Some(file.name(Content::Audio)),
+                synced: false,
             };
             self.file(FileWork::Text(key), write, out);
         }

@@ -125,7 +125,7 @@ impl Switchboard {
         (fact.source, fact.from, fact.to) = (source, text("From"), text("To"));
         fact.direction = text("Direction");
         fact.transcript = Some(self.transcript_start());
-        let event = EventFact { call: sid, at: self.now.unix, event: "incoming_call", detail: String::new() };
+        let event = EventFact { call: sid, at: self.now.unix, event: "incoming_call".into(), detail: String::new() };
         let facts = vec![Fact::Call(Box::new(fact)), Fact::Event(event)];
         if question == Question::AfterError {
             facts.into_iter().for_each(|fact| self.database.add(fact, out));

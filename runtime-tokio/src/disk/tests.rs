@@ -28,7 +28,7 @@ impl Drop for DataDir {
 
 fn write(name: &str, bytes: &'static [u8], instead_of: Option<&str>) -> DiskCommand {
     let instead_of = instead_of.map(str::to_owned);
-    DiskCommand::Write { name: name.to_owned(), bytes: Bytes::from_static(bytes), instead_of }
+    DiskCommand::Write { name: name.to_owned(), bytes: Bytes::from_static(bytes), instead_of, synced: false }
 }
 
 fn read(disk: &Disk, name: &str) -> Result<DiskAnswer, DiskError> {

@@ -1,8 +1,9 @@
 //! Webhooks while the database is away, stopped, frozen or locked.
 
-use super::{page, server, until_ready_is};
+use super::{Directory, page, server, until_ready_is};
 use callwarden_core::path;
 use callwarden_core::sid::CallSid;
+use callwarden_core::store::spooled;
 use callwarden_tests::caller::{form, stop_server, tell};
 use callwarden_tests::database::TestDatabase;
 use callwarden_tests::http::soon;
@@ -10,6 +11,7 @@ use callwarden_tests::postgres::Cluster;
 use callwarden_tests::process::{FROM, Server};
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A webhook waits a second for its row; the rest is for a loaded machine.
@@ -122,6 +124,64 @@ fn a_database_that_is_restarted_under_load_loses_no_row() {
         })
         .await;
         stop_server(server).await;
+    });
+}
+
+/// The files of facts that any process left in a `DATA_DIR`.
+fn files_of_facts(data: &Directory) -> Vec<String> {
+    let mut found = Vec::new();
+    let utterances = Path::new(data.path()).join("utterances");
+    for node in std::fs::read_dir(utterances).into_iter().flatten().flatten().filter(|node| node.path().is_dir()) {
+        for file in std::fs::read_dir(node.path()).into_iter().flatten().flatten() {
+            if file.file_name().to_str().is_some_and(spooled::is_one) {
+                found.extend(std::fs::read_to_string(file.path()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_was_acknowledged_during_an_outage_survives_a_kill() {
+    smol::block_on(async {
+        let (cluster, database, url) = own_postgres();
+        let data = Directory::new();
+        let variables = [("DATABASE_URL", url.as_str()), ("DATA_DIR", data.path())];
+        let first = server(&variables);
+        first.keep_secret(PASSWORD);
+        until_ready_is(&first, 200).await;
+        cluster.stop().expect("stopped");
+        for number in 1..=20 {
+            assert!(announce(&first, number).await < ANSWER_TIME);
+            let body = form(CallSid::from_number(number), &[("CallStatus", "completed"), ("CallDuration", "7")]);
+            assert_eq!(tell(&first, path::CALL_STATUS, &body).await.status, 204);
+        }
+        let has_all = || {
+            let text = files_of_facts(&data).concat();
+            numbered(1..=20).iter().all(|call| text.contains(&format!("{{\"call\":\"{call}\"")))
+                && text.matches("\"event\":\"over\"").count() == 20
+        };
+        soon("the files", async {
+            while !has_all() {
+                smol::Timer::after(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        first.signal("KILL");
+        assert_eq!(first.ended().0, None);
+        cluster.restart().expect("started");
+        let second = server(&variables);
+        second.keep_secret(PASSWORD);
+        until_written(&database, &numbered(1..=20)).await;
+        soon("every end, and no file", async {
+            while database.rows("call_log").await.iter().any(|row| row["status"] != "completed")
+                || !files_of_facts(&data).is_empty()
+            {
+                smol::Timer::after(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        stop_server(second).await;
     });
 }
 

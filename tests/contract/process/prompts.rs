@@ -1,6 +1,6 @@
 //! Prompts that Google renders: once, beside the calls, and never in their way.
 
-use super::server;
+use super::{Directory, server};
 use callwarden_core::limits;
 use callwarden_core::path;
 use callwarden_core::sid::CallSid;
@@ -10,34 +10,9 @@ use callwarden_tests::google::{Google, KEY, Mood, speech};
 use callwarden_tests::http::{RawAnswer, RawClient, until};
 use callwarden_tests::process::{HOST, Server};
 use serde_json::Value;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 const TEXTS: [(&str, &str); 3] =
     [("GREETING_TEXT", "שלום וברכה"), ("FALLBACK_TEXT", "השאירו הודעה"), ("GOODBYE_TEXT", "להתראות")];
-
-/// A directory that goes with its test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("callwarden-הודעות-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// A server that renders at `google` and keeps its files in `data`. Nothing of the key may stand in its log.
 fn rendering(google: &Google, data: &Directory, more: &[(&str, &str)]) -> Server {

@@ -256,9 +256,9 @@ impl SimulatedDatabase {
 
     /// The names of a call's timeline, in order of time.
     #[must_use]
-    pub fn timeline(&self, call: CallSid) -> Vec<&'static str> {
+    pub fn timeline(&self, call: CallSid) -> Vec<&str> {
         let mut events: Vec<_> = self.events.iter().filter(|event| event.call == call).collect();
         events.sort_by_key(|event| event.at);
-        events.iter().map(|event| event.event).collect()
+        events.iter().map(|event| &*event.event).collect()
     }
 }

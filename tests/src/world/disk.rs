@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use callwarden_core::disk::{DiskAnswer, DiskCommand, DiskError, Orphan};
+use callwarden_core::store::spooled;
+use callwarden_core::time::Instant;
 use std::collections::BTreeMap;
 
 /// The utterance files of one `DATA_DIR`.
@@ -13,6 +15,8 @@ pub struct SimulatedDisk {
     pub(super) kept: BTreeMap<String, Bytes>,
     /// Whether it refuses everything.
     pub fails: bool,
+    /// When it last refused something.
+    pub(super) refused_at: Option<Instant>,
     /// How often a file was written.
     pub writes: usize,
     /// Processes that are gone and nobody has adopted.
@@ -28,8 +32,15 @@ impl SimulatedDisk {
         self.orphans.append(&mut self.unburied);
     }
 
-    pub(super) fn run(&mut self, command: DiskCommand) -> Result<DiskAnswer, DiskError> {
+    /// The names of the files of speech.
+    #[must_use]
+    pub fn of_speech(&self) -> Vec<&str> {
+        self.files.keys().map(String::as_str).filter(|name| !spooled::is_one(name)).collect()
+    }
+
+    pub(super) fn run(&mut self, now: Instant, command: DiskCommand) -> Result<DiskAnswer, DiskError> {
         if self.fails {
+            self.refused_at = Some(now);
             return Err(DiskError("no space left on device".to_owned()));
         }
         match command {
@@ -45,7 +56,7 @@ impl SimulatedDisk {
                     .collect();
                 return Ok(DiskAnswer::Adopted(orphans));
             }
-            DiskCommand::Write { name, bytes, instead_of } => {
+            DiskCommand::Write { name, bytes, instead_of, synced: _ } => {
                 self.writes += 1;
                 self.files.insert(name, bytes);
                 instead_of.and_then(|old| self.files.remove(&old));

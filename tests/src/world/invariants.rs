@@ -238,8 +238,18 @@ impl World {
         }
     }
 
-    /// A process was killed. What that may cost today, while no process takes over another one's calls: the calls it
-    /// had a socket or an open request of are marked, and so is what it acknowledged while the database was away.
+    /// The disk of a place is lost, and what was acknowledged there and stands nowhere else.
+    pub(super) fn disk_lost(&mut self, place: usize) {
+        for call in 0..self.calls.len() {
+            let mut owed = std::mem::take(&mut self.witness.calls[call].owed);
+            owed.retain(|(of, _, what)| of.place != place || self.is_stored(call, *what));
+            self.witness.calls[call].owed = owed;
+        }
+    }
+
+    /// A process was killed. The calls it had a socket or an open request of are marked. What it had acknowledged must be
+    /// in the database in the end, but for what may have been on its way there a moment ago, when nobody had noticed yet
+    /// that the database is away: **not yet** (D3).
     pub(super) fn killed(&mut self, process: Process) {
         let now = self.now.mono;
         let unwritten = self.nodes[process.place].switchboard.gauges().unwritten_facts > 0;
@@ -251,7 +261,10 @@ impl World {
             owed.retain(|(of, since, what)| {
                 let opened = self.nodes[process.place].since + limits::STORE_TIME < *since;
                 let written = opened && self.database.has_been_quick_for(now, now.since(*since) + WELL_AGAIN);
-                *of != process || written || self.is_stored(call, *what)
+                let disk = &self.nodes[process.place].disk;
+                let works = disk.refused_at.is_none_or(|at| at + limits::SPOOL_RETRY * 2 < now);
+                let spooled = works && *since + limits::STORE_TIME + limits::SPOOL_RETRY < now;
+                *of != process || written || spooled || self.is_stored(call, *what)
             });
             self.witness.calls[call].owed = owed;
         }

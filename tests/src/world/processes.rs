@@ -77,10 +77,13 @@ impl World {
 
     /// Starts the next process in a place where none runs; `moved` to a machine with an empty disk.
     pub fn start_again(&mut self, place: usize, moved: bool) {
-        let (now, node) = (self.now_at(place), &mut self.nodes[place]);
-        if node.is_running() {
+        if self.nodes[place].is_running() {
             return;
         }
+        if moved {
+            self.disk_lost(place);
+        }
+        let (now, node) = (self.now_at(place), &mut self.nodes[place]);
         if moved {
             node.disk = SimulatedDisk::default();
         }

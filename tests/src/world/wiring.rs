@@ -179,7 +179,7 @@ impl World {
                     self.send(delay, InTransit::Stored(process, id, result));
                 }
                 Output::Disk { id, command } => {
-                    let result = self.nodes[place].disk.run(command);
+                    let result = self.nodes[place].disk.run(self.now.mono, command);
                     self.send(Duration::from_millis(1), InTransit::Filed(process, id, result));
                 }
                 Output::Fetch { id, request } if request.url.ends_with("/audio/transcriptions") => {

@@ -26,7 +26,7 @@ const OUTAGE: [(Event, Level); 3] =
     [(Event::DbError, Level::Error), (Event::DbSpooled, Level::Warn), (Event::DbReplayed, Level::Info)];
 
 /// A call from its announcement to its end, told by webhooks.
-fn whole_call(world: &mut World, caller: Caller) {
+pub(crate) fn whole_call(world: &mut World, caller: Caller) {
     world.announce(caller);
     world.webhook(path::STREAM_ENDED, caller, &[]);
     world.webhook(path::RECORDING_STATUS, caller, &[("RecordingStatus", "in-progress"), ("RecordingSid", RECORDING)]);
@@ -36,7 +36,7 @@ fn whole_call(world: &mut World, caller: Caller) {
 }
 
 #[track_caller]
-fn assert_whole(world: &World, caller: Caller) {
+pub(crate) fn assert_whole(world: &World, caller: Caller) {
     assert_eq!(world.database.status(caller.call), Some(CallStatus::Completed));
     assert_eq!(world.database.fallback(caller.call), Some(FallbackReason::StreamError));
     assert_eq!(world.database.how_far(caller.call).as_deref(), Some("no start seen"));

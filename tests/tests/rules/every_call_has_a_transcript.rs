@@ -236,7 +236,9 @@ fn a_recording_whose_announcement_was_lost_is_not_pending_for_ever_where_nothing
     let mut world = World::down(DatabaseFault::Refuses);
     let call = world.call(Plan::with_fault(StreamFault::NeverStarts));
     world.run_for(Duration::from_secs(1));
-    world.kill_and_restart();
+    // What its row would have said is on the disk that is lost with it.
+    world.kill(0);
+    world.start_again(0, true);
     world.database.fault = DatabaseFault::None;
     world.hang_up(call);
     let caller = Caller { call: world.sid(call), account: AccountSid::from_number(1) };
@@ -251,7 +253,9 @@ fn a_recording_that_only_a_look_up_found_is_not_pending_for_ever_where_nothing_i
     let mut world = World::down(DatabaseFault::Refuses);
     let call = world.call(Plan { speaks: seconds(60), ..Plan::default() });
     world.run_for(seconds(2));
-    world.kill_and_restart();
+    // What its row would have said is on the disk that is lost with it.
+    world.kill(0);
+    world.start_again(0, true);
     world.database.fault = DatabaseFault::None;
     world.lost_paths = [path::RECORDING_STATUS, path::HANDLE_RECORDING].into();
     world.run_to_the_end_of(call);

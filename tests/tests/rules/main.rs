@@ -20,6 +20,7 @@ mod recording_files;
 mod recordings;
 mod recordings_in_time;
 mod replaced_system;
+mod spool;
 mod stream_ended_table;
 mod taken_over;
 mod transcription_drain;

@@ -138,8 +138,8 @@ fn texts_that_a_database_which_is_down_did_not_take_are_left_in_files() {
     world.run_for(SECOND * 5 + limits::DRAIN_MOVES_TIME);
     assert!(!world.nodes[0].switchboard.is_drained(), "rows wait that nobody else has");
     assert!(world.asked() > before);
-    let kept: Vec<_> = world.nodes[0].disk.files.keys().collect();
-    assert!(!kept.is_empty() && kept.iter().all(|name| name.ends_with(".txt")), "{kept:?}");
+    let texts_kept = world.nodes[0].disk.of_speech();
+    assert!(!texts_kept.is_empty() && texts_kept.iter().all(|name| name.ends_with(".txt")), "{texts_kept:?}");
     let texts = world.asked();
     world.kill_and_restart();
     world.database.fault = DatabaseFault::None;

@@ -39,7 +39,7 @@ fn fact(number: u128, change: impl FnOnce(&mut CallFact)) -> Fact {
 }
 
 fn event(number: u128, detail: &str) -> Fact {
-    Fact::Event(EventFact { call: call(number), at: AT, event: "note", detail: detail.to_owned() })
+    Fact::Event(EventFact { call: call(number), at: AT, event: "note".into(), detail: detail.to_owned() })
 }
 
 fn stream(number: u128) -> Origin {

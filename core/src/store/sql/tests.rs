@@ -37,7 +37,7 @@ fn call_fact(call: u128, at: i64) -> Fact {
 
 fn event(call: u128, detail: &str) -> Fact {
     let call = CallSid::from_number(call);
-    Fact::Event(EventFact { call, at: UnixMillis(1), event: "note", detail: detail.to_owned() })
+    Fact::Event(EventFact { call, at: UnixMillis(1), event: "note".into(), detail: detail.to_owned() })
 }
 
 fn recording(number: u128) -> Fact {

@@ -1,15 +1,16 @@
 //! The files of utterances: what the disk says, and what other processes left (T5).
 
+use super::super::database::FileKey;
 use super::super::{Output, Switchboard, log};
 use super::queue::{Job, JobKey, Kept, Sound, Step};
 use crate::disk::{Content, DiskAnswer, DiskCommand, DiskError, Orphan, UtteranceFile};
 use crate::id::DiskId;
 use crate::limits;
 use crate::log::{Event, Level, LogLine};
-use crate::store::{Job as Standing, JobState, SegmentKey, WaitingSegment};
+use crate::store::{Job as Standing, JobState, SegmentKey, WaitingSegment, spooled};
 
 /// What a file command is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::switchboard) enum FileWork {
     /// Adopts the files of processes that are gone.
     Adopt,
@@ -17,6 +18,10 @@ pub(in crate::switchboard) enum FileWork {
     Of(JobKey),
     /// A job's text takes the place of its audio.
     Text(JobKey),
+    /// Facts are written to a file (D3).
+    Spool(FileKey),
+    /// A file of facts is read.
+    Unspool(String),
     /// Something is removed that nobody asks for any more.
     Remove,
 }
@@ -29,6 +34,9 @@ impl Switchboard {
             // As many commands as jobs are under way: what is to be removed then stays until its age is over.
             Err(FileWork::Of(key)) => self.job_filed(key, Err(DiskError("too many file commands".to_owned())), out),
             Err(FileWork::Text(key)) => self.text_filed(key, false, out),
+            Err(work @ (FileWork::Spool(_) | FileWork::Unspool(_))) => {
+                self.facts_filed(work, &Err(DiskError("too many file commands".to_owned())), out);
+            }
             Err(FileWork::Adopt | FileWork::Remove) => {}
         }
     }
@@ -46,6 +54,7 @@ impl Switchboard {
         match (work, result) {
             (FileWork::Adopt, Ok(DiskAnswer::Adopted(orphans))) => self.adopted(orphans),
             (FileWork::Adopt | FileWork::Remove, _) => {}
+            (work @ (FileWork::Spool(_) | FileWork::Unspool(_)), result) => self.facts_filed(work, &result, out),
             (FileWork::Of(key), result) => self.job_filed(key, result, out),
             (FileWork::Text(key), result) => self.text_filed(key, result.is_ok(), out),
         }
@@ -68,6 +77,23 @@ impl Switchboard {
                 self.disk_fails = false;
             }
             (Some(_), true) | (None, false) => {}
+        }
+    }
+
+    /// Facts are in a file, or were read from one, or could not be (D3).
+    fn facts_filed(&mut self, work: FileWork, result: &Result<DiskAnswer, DiskError>, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        let failed = result.as_ref().err().map(|error| error.0.as_str());
+        match (work, result) {
+            (FileWork::Spool(file), _) => self.database.spooled(file, failed, now, out),
+            (FileWork::Unspool(name), Ok(DiskAnswer::Bytes(content))) => {
+                self.database.unspooled(name, Ok(content), now, out);
+            }
+            (FileWork::Unspool(name), _) => {
+                let cause = failed.unwrap_or("the disk has something else in its place");
+                self.database.unspooled(name, Err(cause), now, out);
+            }
+            (FileWork::Adopt | FileWork::Of(_) | FileWork::Text(_) | FileWork::Remove, _) => {}
         }
     }
 
@@ -163,7 +189,9 @@ impl Switchboard {
     /// What processes that are gone left: their files become jobs of this one, and their rows are looked through.
     fn adopted(&mut self, orphans: Vec<Orphan>) {
         for Orphan { node, files } in orphans {
-            self.adoptees.extend(files);
+            let (facts, speech): (Vec<_>, Vec<_>) = files.into_iter().partition(|(name, _)| spooled::is_one(name));
+            facts.into_iter().for_each(|(name, _)| self.database.found_spooled(name));
+            self.adoptees.extend(speech);
             self.renewals.is_gone(&node, self.now.mono);
             if !self.inherit.contains(&node) {
                 self.inherit.push_back(node);
@@ -191,6 +219,23 @@ impl Switchboard {
         for _ in 0..limits::FILES_PER_TURN_MAX {
             let Some(name) = self.useless.pop_front() else { break };
             self.file(FileWork::Remove, DiskCommand::Remove { name }, out);
+        }
+    }
+
+    /// Writes what a database that is down does not take, reads what was written once it is wanted, and removes what is
+    /// of no more use (D3).
+    pub(in crate::switchboard) fn flush_spool(&mut self, out: &mut Vec<Output>) {
+        let now = self.now.mono;
+        for _ in 0..limits::FILES_PER_TURN_MAX {
+            let Some(name) = self.database.next_useless() else { break };
+            self.file(FileWork::Remove, DiskCommand::Remove { name }, out);
+        }
+        if let Some((file, name, bytes)) = self.database.next_to_spool(&self.settings.node, now) {
+            let write = DiskCommand::Write { name, bytes, instead_of: None, synced: true };
+            self.file(FileWork::Spool(file), write, out);
+        }
+        if let Some(name) = self.database.next_to_read(now) {
+            self.file(FileWork::Unspool(name.clone()), DiskCommand::Read { name }, out);
         }
     }
 
