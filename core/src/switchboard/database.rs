@@ -110,7 +110,7 @@ impl Database {
     }
 
     /// Whether there is no room for another fact.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.waiting.len() >= limits::FACTS_WAITING_MAX
     }
 

@@ -78,11 +78,10 @@ pub(super) struct Counters {
 impl Switchboard {
     /// 200 while this process can answer a call and keep its row; balancers ask this.
     pub(super) fn healthz(&self) -> Response {
-        let nowhere = !self.database.is_up() && self.database.spool_failing_since().is_some();
-        let state = match (self.draining, self.database.is_full() || nowhere) {
+        let state = match (self.draining, self.database.keeps_facts()) {
             (Some(_), _) => Err("draining: this process is stopping"),
-            (None, true) => Err("the database does not answer, and neither DATA_DIR nor memory keeps rows for it"),
-            (None, false) => Ok("ok"),
+            (None, false) => Err("the database does not answer, and neither DATA_DIR nor memory keeps rows for it"),
+            (None, true) => Ok("ok"),
         };
         match state {
             Ok(text) => Response::text(200, text),

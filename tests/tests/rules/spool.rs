@@ -183,6 +183,7 @@ fn facts_that_memory_has_no_room_for_wait_in_files_and_none_is_lost() {
     let page = readyz(&mut world);
     assert_eq!(page["unwritten_facts"], limits::FACTS_WAITING_MAX, "{page}");
     world.run_for(SECOND * 2);
+    assert_eq!(world.ask(get(path::HEALTHZ)).status, 200, "memory is full, and what comes is kept all the same");
     assert_eq!(readyz(&mut world)["dropped_facts"], 0);
     world.database.fault = DatabaseFault::None;
     world.run_for(SECOND * 60);

@@ -99,6 +99,11 @@ impl Spool {
         !self.writing && self.ready(now) <= now && self.bytes < limits::SPOOL_BYTES_MAX
     }
 
+    /// Whether what comes can be kept: the disk does what it is told, and there is room.
+    fn keeps_more(&self) -> bool {
+        self.failing.is_none() && self.bytes < limits::SPOOL_BYTES_MAX
+    }
+
     /// When writing or reading is tried again, if that is what is waited for.
     pub(super) fn next_timeout(&self, wants_to_write: bool) -> Option<Instant> {
         let (_, again) = self.failing?;
@@ -337,6 +342,12 @@ impl Database {
     /// The next file that is of no more use.
     pub(in crate::switchboard) fn next_useless(&mut self) -> Option<String> {
         self.spool.next_useless()
+    }
+
+    /// Whether a fact that comes now has somewhere to go, in the database or in a file, and room in memory on its way.
+    pub(in crate::switchboard) fn keeps_facts(&self) -> bool {
+        let somewhere = self.is_up() || self.spool.keeps_more();
+        somewhere && (!self.is_full() || self.waiting.iter().any(|waiting| self.spool.is_safe(waiting.file)))
     }
 
     /// Files that hold facts, or may; and how long the oldest has waited.
