@@ -23,9 +23,9 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# What the build and the tests need beside Rust: a C compiler and linker (ring and the bundled SQLite are compiled from
-# source; nothing asks for pkg-config, perl or a system library), a C++ compiler (for libFuzzer, which the fuzz targets
-# are checked with), certificates for the download of crates, and a
+# What the build and the tests need beside Rust: a C compiler and linker (ring, the bundled SQLite and the simulation's
+# allocator are compiled from source; nothing asks for pkg-config, perl or a system library), a C++ compiler (for
+# libFuzzer, which the fuzz targets are checked with), certificates for the download of crates, and a
 # PostgreSQL server's programs, from which the tests start throwaway servers of their own. Debian keeps those out of
 # PATH, where the tests find them.
 packages() {

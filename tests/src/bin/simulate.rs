@@ -7,11 +7,16 @@
 use callwarden_tests::generate;
 use callwarden_tests::script::Script;
 use callwarden_tests::simulation::{Failure, Stats, run, shrink, tell};
+use mimalloc::MiMalloc;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// Faster by a sixth than the system's, for a program of one thread that does little else than make and drop texts.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const USAGE: &str = "simulate [--calls N] [--seed N] [--script FILE] [--save FOLDER] [--verbose] [--plain]";
 
