@@ -28,18 +28,45 @@ impl Form {
     /// without two hexadecimal digits stands for itself.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
-        let mut form = Self { text: String::with_capacity(text.len()), ..Self::default() };
-        let mut unescaped = Vec::new();
-        for segment in text.split(|byte| *byte == b'&').filter(|segment| !segment.is_empty()) {
-            if form.pairs.len() == limits::FORM_PAIRS_MAX {
-                form.damaged = true;
-                break;
+        // Room for all of it at once.
+        let most = 1 + text.iter().filter(|byte| **byte == b'&').count();
+        let mut pairs = Vec::with_capacity(most.min(limits::FORM_PAIRS_MAX));
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((first, after)) = rest.split_first() {
+            if *first == b'&' {
+                rest = after;
+            } else if pairs.len() == limits::FORM_PAIRS_MAX {
+                return Self { damaged: true, ..Self::of_bytes(bytes, pairs) };
+            } else {
+                let (pair, after) = decode(rest, &mut bytes);
+                pairs.push(pair);
+                rest = after;
             }
-            let equals = segment.iter().position(|byte| *byte == b'=').unwrap_or(segment.len());
+        }
+        Self::of_bytes(bytes, pairs)
+    }
+
+    /// A form of names and values that may be no UTF-8: they are looked at all at once, and only where that fails one
+    /// by one.
+    fn of_bytes(bytes: Vec<u8>, pairs: Vec<Pair>) -> Self {
+        let whole =
+            |text: &str| pairs.iter().all(|pair| text.is_char_boundary(pair.name) && text.is_char_boundary(pair.value));
+        match String::from_utf8(bytes) {
+            Ok(text) if whole(&text) => Self { text, pairs, damaged: false },
+            Ok(text) => Self::repaired(text.as_bytes(), &pairs),
+            Err(error) => Self::repaired(error.as_bytes(), &pairs),
+        }
+    }
+
+    /// The same with each name and value read by itself, and its bytes that are no UTF-8 replaced.
+    fn repaired(bytes: &[u8], pairs: &[Pair]) -> Self {
+        let mut form = Self { damaged: true, ..Self::default() };
+        for pair in pairs {
             let name = form.text.len();
-            form.decode(&segment[..equals], &mut unescaped);
+            form.text.push_str(&String::from_utf8_lossy(&bytes[pair.name..pair.value]));
             let value = form.text.len();
-            form.decode(segment.get(equals + 1..).unwrap_or_default(), &mut unescaped);
+            form.text.push_str(&String::from_utf8_lossy(&bytes[pair.value..pair.end]));
             form.pairs.push(Pair { name, value, end: form.text.len() });
         }
         form
@@ -67,37 +94,27 @@ impl Form {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|pair| (&self.text[pair.name..pair.value], &self.text[pair.value..pair.end]))
     }
+}
 
-    /// Appends what `text` stands for. `unescaped` is room to work in.
-    fn decode(&mut self, text: &[u8], unescaped: &mut Vec<u8>) {
-        if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-            return self.append(text);
-        }
-        unescaped.clear();
-        let mut rest = text;
-        while let Some((&first, after)) = rest.split_first() {
-            rest = after;
-            match (first, after) {
-                (b'+', _) => unescaped.push(b' '),
-                (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                    unescaped.push(hex_value(*high) << 4 | hex_value(*low));
-                    rest = tail;
-                }
-                (plain, _) => unescaped.push(plain),
+/// Appends the name and the value that the text up to the next `&` stands for; says where they are, and what follows.
+fn decode<'a>(text: &'a [u8], bytes: &mut Vec<u8>) -> (Pair, &'a [u8]) {
+    let (name, mut value) = (bytes.len(), None);
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        match (first, after) {
+            (b'&', _) => break,
+            (b'=', _) if value.is_none() => value = Some(bytes.len()),
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                bytes.push(hex_value(*high) << 4 | hex_value(*low));
+                rest = tail;
             }
-        }
-        self.append(unescaped);
-    }
-
-    fn append(&mut self, bytes: &[u8]) {
-        match core::str::from_utf8(bytes) {
-            Ok(text) => self.text.push_str(text),
-            Err(_) => {
-                self.damaged = true;
-                self.text.push_str(&String::from_utf8_lossy(bytes));
-            }
+            (plain, _) => bytes.push(plain),
         }
     }
+    let end = bytes.len();
+    (Pair { name, value: value.unwrap_or(end), end }, rest)
 }
 
 /// The value of a hexadecimal digit that was checked to be one.
@@ -174,6 +191,14 @@ mod tests {
     fn bytes_that_are_no_utf8_are_replaced_and_flagged() {
         let form = Form::parse(b"From=%FF%D7&To=x");
         assert_eq!((form.get("From"), form.get("To")), (Some("\u{fffd}\u{fffd}"), Some("x")));
+        assert!(form.is_damaged());
+    }
+
+    #[test]
+    fn a_letter_whose_bytes_stand_on_both_sides_of_a_border_is_none() {
+        let form = Form::parse(b"a%D7=%90&b=%D7&%90=c&From=%D7%90");
+        let halves = [("a\u{fffd}", "\u{fffd}"), ("b", "\u{fffd}"), ("\u{fffd}", "c"), ("From", "א")];
+        assert_eq!(form.iter().collect::<Vec<_>>(), halves);
         assert!(form.is_damaged());
     }
 

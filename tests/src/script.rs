@@ -33,7 +33,7 @@ pub struct Script {
 }
 
 /// What an operator may set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `ENABLE_CALLS_STREAM`.

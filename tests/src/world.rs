@@ -30,11 +30,11 @@ pub use node::Node;
 
 use crate::google::GoogleService;
 use crate::model;
-use agenda::{Agenda, Wake};
+use agenda::{Agenda, Next, Wake, first};
 use callwarden_core::config::Config;
 use callwarden_core::disk::{DiskAnswer, DiskError};
 use callwarden_core::far_end::openai::OpenAi;
-use callwarden_core::far_end::{AskId, FarEnd, Ledger, Line, MediaId, Plan, SocketId};
+use callwarden_core::far_end::{AskId, FarEnd, FarOutput, Ledger, Line, MediaId, Plan, SocketId};
 use callwarden_core::fetch::FetchResponse;
 use callwarden_core::http::{Method, Request, Response};
 use callwarden_core::id::{DiskId, FetchId, StoreId, StreamId};
@@ -43,7 +43,7 @@ use callwarden_core::prompts::{Prompts, RenderInput, RenderStep};
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::{AccountSid, CallSid, RecordingSid};
 use callwarden_core::store::{StoreAnswer, StoreError};
-use callwarden_core::switchboard::Settings;
+use callwarden_core::switchboard::{Output, Settings};
 use callwarden_core::time::{Instant, Now, UnixMillis};
 use history::History;
 use invariants::Told;
@@ -158,6 +158,10 @@ pub struct World {
     /// How often in a row a switchboard that was woken did nothing and stayed due.
     stuck: usize,
     inputs: u64,
+    /// Room for what a switchboard says, used again and again.
+    outputs: Vec<Output>,
+    /// Room for what a far end says.
+    far_outputs: Vec<FarOutput>,
 }
 
 /// The ordinary configuration of a world: an account, a public host, short prompts.
@@ -245,6 +249,8 @@ impl World {
             steps: 0,
             stuck: 0,
             inputs: 0,
+            outputs: Vec::new(),
+            far_outputs: Vec::new(),
         };
         for place in 1..=nodes {
             world.add_node(Settings { node: format!("node-{place}"), ..settings.clone() });
@@ -304,7 +310,7 @@ impl World {
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now.mono + limit;
         while !done(self) {
-            let next = self.next_event().filter(|at| *at <= end);
+            let next = self.next_event().filter(|(at, _)| *at <= end);
             self.step(next.unwrap_or_else(|| panic!("it did not come about within {limit:?}")));
         }
     }
@@ -312,8 +318,8 @@ impl World {
     /// Runs for so long.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now.mono + time;
-        while let Some(at) = self.next_event().filter(|at| *at <= end) {
-            self.step(at);
+        while let Some(next) = self.next_event().filter(|(at, _)| *at <= end) {
+            self.step(next);
         }
         self.go_to(end);
     }
@@ -345,12 +351,19 @@ impl World {
         found.map(|(at, _)| *at)
     }
 
-    fn next_event(&mut self) -> Option<Instant> {
-        let transit = self.agenda.next_arrival();
-        let machine = self.next_wake().map(|(at, _)| at);
-        let switchboards = self.nodes.iter().filter_map(Node::next_timeout);
-        let renderers = self.nodes.iter().filter_map(Node::next_rendering);
-        transit.into_iter().chain(machine).chain(switchboards).chain(renderers).min()
+    /// What comes next, and when. Of what is due at once, first what arrives, then what the far ends do, then the
+    /// streams' deadlines, the renderers' and the switchboards'.
+    fn next_event(&mut self) -> Option<(Instant, Next)> {
+        let transit = self.agenda.next_arrival().map(|at| (at, Next::Arrival));
+        let machine = self.next_wake().map(|(at, wake)| (at, Next::Machine(wake)));
+        let mut next = first(self.now.mono, transit, machine);
+        for (place, node) in self.nodes.iter().enumerate() {
+            next = first(self.now.mono, next, node.next_rendering().map(|at| (at, Next::Renderer(place))));
+        }
+        for (place, node) in self.nodes.iter().enumerate() {
+            next = first(self.now.mono, next, node.next_timeout().map(|at| (at, Next::Switchboard(place))));
+        }
+        next
     }
 
     /// The next far end or stream that wants to be woken. Deadlines that moved later are filed anew on the way.
@@ -370,27 +383,22 @@ impl World {
         }
     }
 
-    /// Goes to the next event or deadline and does what is due then: first what arrives, then what the far ends do,
-    /// then the streams' and the switchboards' deadlines.
-    fn step(&mut self, at: Instant) {
+    /// Goes to the next event or deadline and does it.
+    fn step(&mut self, (at, next): (Instant, Next)) {
         self.steps += 1;
         assert!(self.steps < STEPS_MAX, "the world is stuck: some deadline does not move");
         if self.nuisance && at > self.now.mono {
             self.wake_everything(self.now.mono + at.since(self.now.mono) / 2);
         }
         self.go_to(at);
-        if let Some(event) = self.agenda.arrived(self.now.mono) {
-            return self.arrive(event);
-        }
-        match self.next_wake() {
-            Some((at, wake)) if at <= self.now.mono => self.wake(wake),
-            _ => {
-                let due = |node: &Node| node.next_rendering().is_some_and(|at| at <= self.now.mono);
-                match self.nodes.iter().position(due) {
-                    Some(place) => self.wake_renderer(place),
-                    None => self.wake_switchboard(),
-                }
+        match next {
+            Next::Arrival => {
+                let event = self.agenda.arrived(self.now.mono).expect("it has arrived");
+                self.arrive(event);
             }
+            Next::Machine(wake) => self.wake(wake),
+            Next::Renderer(place) => self.wake_renderer(place),
+            Next::Switchboard(place) => self.wake_switchboard(place),
         }
     }
 

@@ -7,6 +7,9 @@ use crate::http::Headers;
 use crate::limits;
 use crate::time::Instant;
 
+/// Room for what a request says beside the parameters of every one.
+const MORE: usize = 8;
+
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -61,16 +64,18 @@ impl FarEnd {
             ("CallToken", "%7B%22parentCallInfoToken%22%3A%22e30%3D%22%7D"),
         ];
         let own = [
-            ("CallSid", line.call.to_string()),
-            ("AccountSid", line.account.to_string()),
-            ("From", line.from.clone()),
-            ("To", line.to.clone()),
-            ("Caller", line.from.clone()),
-            ("Called", line.to.clone()),
-            ("CallStatus", status.to_owned()),
+            ("CallSid", line.call.to_string().into()),
+            ("AccountSid", line.account.to_string().into()),
+            ("From", line.from.clone().into()),
+            ("To", line.to.clone().into()),
+            ("Caller", line.from.clone().into()),
+            ("Called", line.to.clone().into()),
+            ("CallStatus", status.into()),
         ];
-        let name = line.caller_name.clone().map(|name| ("CallerName", name));
-        own.into_iter().chain(fixed.map(|(name, value)| (name, value.to_owned()))).chain(name).collect()
+        let name = line.caller_name.clone().map(|name| ("CallerName", name.into()));
+        let mut all = Parameters::with_capacity(own.len() + fixed.len() + MORE);
+        all.extend(own.into_iter().chain(fixed.map(|(name, value)| (name, value.into()))).chain(name));
+        all
     }
 
     /// Requests something.

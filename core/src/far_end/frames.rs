@@ -3,7 +3,11 @@
 use super::messages;
 use super::{Event, FarEnd, FarOutput, HangUp, Heard, StreamFault};
 use crate::sid::StreamSid;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use core::time::Duration;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// Samples of a frame of 20 ms.
 const FRAME: usize = 160;
@@ -11,6 +15,8 @@ const FRAME: usize = 160;
 const SAMPLES_PER_MILLISECOND: usize = 8;
 /// Silence in mu-law.
 const QUIET: u8 = 0xFF;
+/// A frame of it as it is sent: nearly all frames of a simulated call are.
+static QUIET_PAYLOAD: LazyLock<String> = LazyLock::new(|| BASE64_STANDARD.encode([QUIET; FRAME]));
 
 impl FarEnd {
     pub(super) fn send_frame(&mut self, out: &mut Vec<FarOutput>) {
@@ -37,8 +43,8 @@ impl FarEnd {
         if let Some(streamed) = self.ledger.streams.get_mut(place) {
             streamed.frames += 1;
         }
-        let audio = self.audio(speaks, at.since(origin));
-        let text = messages::media(sid, sequence, chunk, at.since(started).as_millis(), &audio);
+        let payload = self.payload(speaks, at.since(origin));
+        let text = messages::media(sid, sequence, chunk, at.since(started).as_millis(), &payload);
         let every =
             |number: Option<u32>| number.is_some_and(|number| number > 0 && chunk.is_multiple_of(number.into()));
         if every(duplicate) {
@@ -87,23 +93,24 @@ impl FarEnd {
         }
     }
 
-    fn audio(&self, speaks: bool, since_first: Duration) -> [u8; FRAME] {
-        let mut frame = [QUIET; FRAME];
+    fn payload(&self, speaks: bool, since_first: Duration) -> Cow<'static, str> {
         let voice = &self.plan.voice;
-        if speaks && !voice.is_empty() {
-            let from = usize::try_from(since_first.as_millis()).unwrap_or_default() * SAMPLES_PER_MILLISECOND;
-            for (place, sample) in frame.iter_mut().enumerate() {
-                *sample = voice[(from + place) % voice.len()];
-            }
+        if !speaks || voice.is_empty() {
+            return Cow::Borrowed(&QUIET_PAYLOAD);
         }
-        frame
+        let from = usize::try_from(since_first.as_millis()).unwrap_or_default() * SAMPLES_PER_MILLISECOND;
+        let mut frame = [QUIET; FRAME];
+        for (place, sample) in frame.iter_mut().enumerate() {
+            *sample = voice[(from + place) % voice.len()];
+        }
+        Cow::Owned(BASE64_STANDARD.encode(frame))
     }
 
     fn garbage(&self, turn: u64, stream: StreamSid) -> String {
         match turn % 4 {
             1 => "{\"event\":\"media\",".to_owned(),
             2 => format!("{{\"event\":\"שלום\",\"streamSid\":\"{stream}\"}}"),
-            3 => messages::media(StreamSid::from_number(u128::MAX), 2, 1, 57, &[QUIET; FRAME]),
+            3 => messages::media(StreamSid::from_number(u128::MAX), 2, 1, 57, &QUIET_PAYLOAD),
             _ => messages::start(self.line.account, self.line.call, stream, &[]),
         }
     }
@@ -125,5 +132,15 @@ impl FarEnd {
         stream.next_frame = resume.map(|resume| now + resume);
         (stream.echoes, stream.stopped) = (echoes, true);
         self.ledger.change(now, Heard::Silence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QUIET_PAYLOAD;
+
+    #[test]
+    fn a_frame_of_twenty_milliseconds_has_216_characters_of_payload() {
+        assert_eq!(QUIET_PAYLOAD.len(), 216);
     }
 }

@@ -94,9 +94,9 @@ impl FarEnd {
         };
         let (sid, status) = (recorded.recording, if recorded.kept.is_zero() { "absent" } else { "completed" });
         let parameters = vec![
-            ("RecordingUrl", self.recording_url(sid)),
-            ("RecordingSid", sid.to_string()),
-            ("RecordingDuration", whole_seconds(length)),
+            ("RecordingUrl", self.recording_url(sid).into()),
+            ("RecordingSid", sid.to_string().into()),
+            ("RecordingDuration", whole_seconds(length).into()),
         ];
         if self.plan.recording != RecordingFate::Unreported {
             self.tell_recording(status, out);
@@ -114,21 +114,21 @@ impl FarEnd {
             return self.warn(11100, "recordingStatusCallback is no absolute URL");
         };
         let mut parameters = vec![
-            ("RecordingSource", "RecordVerb".to_owned()),
-            ("RecordingTrack", "inbound".to_owned()),
-            ("RecordingSid", recorded.recording.to_string()),
-            ("RecordingUrl", self.recording_url(recorded.recording)),
-            ("RecordingStatus", status.to_owned()),
-            ("RecordingChannels", "1".to_owned()),
-            ("ErrorCode", "0".to_owned()),
-            ("CallSid", self.line.call.to_string()),
-            ("RecordingStartTime", wire::rfc2822(recorded.dated)),
-            ("AccountSid", self.line.account.to_string()),
+            ("RecordingSource", "RecordVerb".into()),
+            ("RecordingTrack", "inbound".into()),
+            ("RecordingSid", recorded.recording.to_string().into()),
+            ("RecordingUrl", self.recording_url(recorded.recording).into()),
+            ("RecordingStatus", status.into()),
+            ("RecordingChannels", "1".into()),
+            ("ErrorCode", "0".into()),
+            ("CallSid", self.line.call.to_string().into()),
+            ("RecordingStartTime", wire::rfc2822(recorded.dated).into()),
+            ("AccountSid", self.line.account.to_string().into()),
         ];
         let mut delay = Duration::ZERO;
         if recorded.to.is_some() {
             delay = self.plan.recording_delay;
-            parameters.push(("RecordingDuration", whole_seconds(recorded.kept)));
+            parameters.push(("RecordingDuration", whole_seconds(recorded.kept).into()));
         }
         let get = verb.callback_method == "GET";
         if delay.is_zero() {

@@ -136,10 +136,11 @@ impl FarEnd {
     }
 
     pub(super) fn send_start(&mut self, out: &mut Vec<FarOutput>) {
-        let (now, interval, line) = (self.now.mono, self.plan.frame_interval, self.line.clone());
+        let (now, interval) = (self.now.mono, self.plan.frame_interval);
+        let (account, call) = (self.line.account, self.line.call);
         let Some(stream) = self.stream() else { return };
         let (Some(id), None) = (stream.socket, stream.started) else { return };
-        let text = messages::start(line.account, line.call, stream.sid, &stream.noun.parameters);
+        let text = messages::start(account, call, stream.sid, &stream.noun.parameters);
         stream.started = Some(now);
         stream.sequence = 1;
         stream.next_frame = match stream.fault {
@@ -284,21 +285,21 @@ impl FarEnd {
     }
 
     /// The stream's status callback, if it has one.
-    fn tell_stream(&mut self, event: &str, error: Option<&str>, out: &mut Vec<FarOutput>) {
-        let (line, now) = (self.line.clone(), self.now.unix);
+    fn tell_stream(&mut self, event: &'static str, error: Option<&str>, out: &mut Vec<FarOutput>) {
+        let (account, call, now) = (self.line.account, self.line.call, self.now.unix);
         let Some(stream) = self.stream() else { return };
         let Some(url) = stream.noun.status_callback.clone() else { return };
         let get = stream.noun.status_callback_method.as_deref() == Some("GET");
         let sid = stream.sid.to_string();
         let mut parameters = vec![
-            ("AccountSid", line.account.to_string()),
-            ("CallSid", line.call.to_string()),
-            ("StreamName", stream.noun.name.clone().unwrap_or_else(|| sid.clone())),
-            ("StreamSid", sid),
-            ("StreamEvent", event.to_owned()),
-            ("Timestamp", wire::iso8601(now)),
+            ("AccountSid", account.to_string().into()),
+            ("CallSid", call.to_string().into()),
+            ("StreamName", stream.noun.name.clone().unwrap_or_else(|| sid.clone()).into()),
+            ("StreamSid", sid.into()),
+            ("StreamEvent", event.into()),
+            ("Timestamp", wire::iso8601(now).into()),
         ];
-        parameters.extend(error.map(|text| ("StreamError", text.to_owned())));
+        parameters.extend(error.map(|text| ("StreamError", text.to_owned().into())));
         match wire::resolve(None, &url) {
             Some(url) => self.ask(Purpose::Notice, &url, get, parameters, out),
             None => self.warn(11100, "the stream's statusCallback is no absolute URL"),

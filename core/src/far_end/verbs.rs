@@ -58,8 +58,8 @@ impl FarEnd {
         self.begin(Activity::Waiting, Heard::Silence);
         if let (Some(next), false) = (self.line.fallback_url.clone(), fallback) {
             let mut parameters = self.standard();
-            parameters.push(("ErrorCode", code.to_string()));
-            parameters.push(("ErrorUrl", wire::without_fragment(url).to_owned()));
+            parameters.push(("ErrorCode", code.to_string().into()));
+            parameters.push(("ErrorUrl", wire::without_fragment(url).to_owned().into()));
             let purpose = Purpose::Document { verb: self.verb, fallback: true };
             return self.ask(purpose, &next, false, parameters, out);
         }
@@ -218,7 +218,7 @@ impl FarEnd {
         self.begin(Activity::Waiting, Heard::Silence);
         if by == EndedBy::Caller {
             let recorded = recorded.map(|(url, get, mut parameters)| {
-                parameters.push(("Digits", "hangup".to_owned()));
+                parameters.push(("Digits", "hangup".into()));
                 (url, get, parameters)
             });
             if let Some((url, get, more)) = recorded.or_else(|| streamed.map(|(url, get)| (url, get, Vec::new()))) {
@@ -235,11 +235,11 @@ impl FarEnd {
         let seconds = self.ledger.answered.map_or(0, |at| self.now.mono.since(at).as_millis().div_ceil(1_000));
         let mut parameters = self.standard();
         parameters.extend([
-            ("CallDuration", seconds.to_string()),
-            ("Duration", seconds.div_ceil(60).to_string()),
-            ("Timestamp", wire::rfc2822(self.now.unix)),
-            ("CallbackSource", "call-progress-events".to_owned()),
-            ("SequenceNumber", "0".to_owned()),
+            ("CallDuration", seconds.to_string().into()),
+            ("Duration", seconds.div_ceil(60).to_string().into()),
+            ("Timestamp", wire::rfc2822(self.now.unix).into()),
+            ("CallbackSource", "call-progress-events".into()),
+            ("SequenceNumber", "0".into()),
         ]);
         self.ask(Purpose::Notice, &url, false, parameters, out);
     }

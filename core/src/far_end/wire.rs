@@ -12,9 +12,10 @@ use core::fmt::Write as _;
 use core::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
+use std::borrow::Cow;
 
 /// Names and values of a request, in the order they are sent.
-pub(super) type Parameters = Vec<(&'static str, String)>;
+pub(super) type Parameters = Vec<(&'static str, Cow<'static, str>)>;
 
 /// The URL without its fragment, which is neither sent nor signed.
 pub(super) fn without_fragment(url: &str) -> &str {
@@ -123,8 +124,19 @@ pub(super) fn form(parameters: &Parameters) -> String {
     text
 }
 
+/// Which bytes stand for themselves in a form.
+const STAYS: [bool; 256] = {
+    let mut stays = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        stays[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*');
+        byte += 1;
+    }
+    stays
+};
+
 fn encode(value: &str, text: &mut String) {
-    let stays = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(byte);
+    let stays = |byte: &u8| STAYS[usize::from(*byte)];
     if value.as_bytes().iter().all(stays) {
         return text.push_str(value);
     }
@@ -133,9 +145,10 @@ fn encode(value: &str, text: &mut String) {
             b' ' => text.push('+'),
             byte if stays(&byte) => text.push(char::from(byte)),
             byte => {
-                let (high, low) = (byte >> 4, byte & 15);
+                let digit = |digit: u8| char::from(b"0123456789ABCDEF"[usize::from(digit)]);
                 text.push('%');
-                text.extend([high, low].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
+                text.push(digit(byte >> 4));
+                text.push(digit(byte & 15));
             }
         }
     }
@@ -173,11 +186,12 @@ fn decode(text: &str) -> Option<String> {
 /// Twilio's signature over a URL and the parameters of a POST. The port of an `https` URL and credentials are dropped
 /// before signing, as Twilio documents for voice.
 pub(super) fn signature(token: &str, url: &str, parameters: &Parameters) -> String {
-    let mut input = signed_url(url);
-    let mut sorted: Vec<_> = parameters.iter().collect();
+    let mut sorted: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_ref())).collect();
     sorted.sort_unstable();
     sorted.dedup();
-    input.reserve(sorted.iter().map(|(name, value)| name.len() + value.len()).sum());
+    let length: usize = sorted.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let mut input = String::with_capacity(url.len() + length);
+    input.extend(signed_url(url));
     for (name, value) in sorted {
         input.push_str(name);
         input.push_str(value);
@@ -187,16 +201,17 @@ pub(super) fn signature(token: &str, url: &str, parameters: &Parameters) -> Stri
     BASE64_STANDARD.encode(mac.finalize().into_bytes())
 }
 
-fn signed_url(url: &str) -> String {
+/// The parts of the URL that are signed.
+fn signed_url(url: &str) -> [&str; 4] {
     let url = without_fragment(url);
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else { return [url, "", "", ""] };
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host.rsplit_once(':') {
         Some((name, port)) if scheme == "https" && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => host,
     };
-    format!("{scheme}://{host}{path}")
+    [scheme, "://", host, path]
 }
 
 /// A request of Twilio's: parameters in the query of a GET, in the form of a POST.
@@ -298,7 +313,7 @@ mod tests {
         assert_eq!(signature("12345", ported, &call), "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
         let http = "http://mycompany.com:1234/myapp.php?foo=1&bar=2";
         assert_eq!(signature("12345", http, &call), "Zmvh+3yNM1Phv2jhDCwEM3q5ebU=");
-        let digits = ["5678", "1234", "1234"].map(|digits| ("Digits", digits.to_owned()));
+        let digits = ["5678", "1234", "1234"].map(|digits| ("Digits", digits.into()));
         let repeated = [("Sid", "CA123".into()), ("SidAccount", "AC123".into())].into_iter().chain(digits).collect();
         assert_eq!(signature("12345", url, &repeated), "IK+Dwps556ElfBT0I3Rgjkr1wJU=");
         let hebrew = vec![
@@ -306,7 +321,7 @@ mod tests {
             ("CallerName", "ישראל ישראלי".into()),
             ("From", "+972501234567".into()),
             ("To", "+972331234567".into()),
-            ("FromCity", String::new()),
+            ("FromCity", "".into()),
         ];
         assert_eq!(signature("12345", "https://example.com/voice", &hebrew), "QWF1XHCGrd1iRE/dSWVEpiCejqQ=");
         assert_eq!(signature("12345", "wss://example.com/stream", &Parameters::new()), "KG4JbhDlv15BMlxSTOWKt9btbgg=");
@@ -314,12 +329,13 @@ mod tests {
 
     #[test]
     fn a_form_survives_its_own_encoding() {
-        let parameters =
-            vec![("From", "+972 50".to_owned()), ("CallerName", "ישראל & בניו".to_owned()), ("Empty", String::new())];
+        let parameters: Parameters =
+            vec![("From", "+972 50".into()), ("CallerName", "ישראל & בניו".into()), ("Empty", "".into())];
         let text = form(&parameters);
         assert!(text.starts_with("From=%2B972+50&CallerName=%D7%99"), "{text}");
         let read = read_form(&text).expect("a form");
-        assert_eq!(read.iter().map(|(name, value)| (name.as_str(), value.clone())).collect::<Vec<_>>(), parameters);
+        let read: Vec<(&str, Cow<'_, str>)> = read.iter().map(|(name, value)| (&**name, value.into())).collect();
+        assert_eq!(read, parameters);
         assert_eq!(read_form("a=%4"), None);
         assert_eq!(read_form("a=%FF"), None);
     }

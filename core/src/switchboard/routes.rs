@@ -55,9 +55,10 @@ impl Switchboard {
         let level = if webhook.is_some() || is_media { Level::Info } else { Level::Debug };
         let Some(entry) = self.requests.get_mut(id) else { return };
         (entry.since, entry.level) = (self.now.mono, level);
-        entry.path = path.chars().take(limits::LOGGED_PATH_CHARS_MAX).collect();
+        let logged = path.char_indices().nth(limits::LOGGED_PATH_CHARS_MAX).map_or(path, |(end, _)| &path[..end]);
+        logged.clone_into(&mut entry.path);
         let mut line = LogLine::new(level, Event::Req);
-        (line.method, line.path) = (Some(format!("{:?}", request.method).to_uppercase()), Some(entry.path.clone()));
+        (line.method, line.path) = (Some(request.method.as_str().to_owned()), Some(entry.path.clone()));
         log(line, out);
 
         if let Some(webhook) = webhook {

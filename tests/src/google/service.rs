@@ -7,6 +7,7 @@ use callwarden_core::http::{Method, Request, Response};
 use ring::rsa::KeyPair;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 /// The key of the service account, which everybody knows.
 pub const KEY: &str = include_str!("../../data/google/rsa.pem");
@@ -188,7 +189,7 @@ impl GoogleService {
         let (signed, signature) = assertion.rsplit_once('.').ok_or("the assertion has no signature")?;
         let (header, claims) = signed.split_once('.').ok_or("the assertion has no claims")?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|error| format!("the signature: {error}"))?;
-        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public_key());
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &*PUBLIC_KEY);
         key.verify(signed.as_bytes(), &signature).map_err(|_| "the signature does not fit")?;
         expect("header", &part(header)?, &json!({"alg": "RS256", "typ": "JWT", "kid": KEY_ID}))?;
         let claims = part(claims)?;
@@ -232,11 +233,12 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, is: T, expected: T) -> Res
     if is == expected { Ok(()) } else { Err(format!("{what}: {is:?} and not {expected:?}")) }
 }
 
-fn public_key() -> Vec<u8> {
+/// The public half of [`KEY`]. Reading a private key, with all that is checked of it, takes as long as a call.
+static PUBLIC_KEY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let lines: String = KEY.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = STANDARD.decode(lines).expect("a PEM");
     KeyPair::from_pkcs8(&der).expect("a key").public().as_ref().to_vec()
-}
+});
 
 fn json_answer(status: u16, body: &Value) -> Response {
     Response::empty(status).with("content-type", "application/json").body(body.to_string())

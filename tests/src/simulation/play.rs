@@ -74,6 +74,7 @@ impl<'a> Play<'a> {
         let mut world = World::of_nodes(&settings::settings(&script.settings), nodes, script.seed);
         world.keeps_log = keeps_log;
         world.nuisance = script.nuisance;
+        world.calls.reserve(script.calls.len());
         let begun = world.now.mono;
         let mut play = Self {
             script,

@@ -14,6 +14,27 @@ pub(super) enum Wake {
     Stream(Process, StreamId),
 }
 
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next {
+    Arrival,
+    Machine(Wake),
+    Renderer(usize),
+    Switchboard(usize),
+}
+
+/// The earlier one; `one` where both are at the same time, or due at `now`.
+pub(super) fn first(
+    now: Instant,
+    one: Option<(Instant, Next)>,
+    other: Option<(Instant, Next)>,
+) -> Option<(Instant, Next)> {
+    match (one, other) {
+        (Some((at, _)), Some((other_at, _))) if other_at.max(now) < at.max(now) => other,
+        (one, other) => one.or(other),
+    }
+}
+
 /// Two queues by time. A deadline that moves later leaves its entry where it is; whoever takes it out looks at the
 /// machine and files it anew.
 #[derive(Debug, Default)]

@@ -45,7 +45,7 @@ pub struct SimulatedDatabase {
     /// How long it takes.
     pub latency: Duration,
     /// Every fact about a call, in order of arrival.
-    pub call_facts: Vec<(Instant, CallFact)>,
+    pub call_facts: Vec<(Instant, Box<CallFact>)>,
     /// Every line of a timeline.
     pub events: Vec<EventFact>,
     /// Every fact about a recording.
@@ -153,7 +153,7 @@ impl SimulatedDatabase {
                 for fact in facts {
                     self.rows.take(&fact);
                     match fact {
-                        Fact::Call(fact) => self.take_call(now.mono, *fact),
+                        Fact::Call(fact) => self.take_call(now.mono, fact),
                         Fact::Event(fact) => self.events.push(fact),
                         Fact::Recording(fact) => self.recordings.push(fact),
                         Fact::Segment(_) => {}
@@ -206,7 +206,8 @@ impl SimulatedDatabase {
     }
 
     /// Takes what a process says of a call.
-    pub fn take_call(&mut self, at: Instant, fact: CallFact) {
+    pub fn take_call(&mut self, at: Instant, fact: impl Into<Box<CallFact>>) {
+        let fact = fact.into();
         self.nodes.told(&fact);
         self.by_call.entry(fact.call).or_default().push(self.call_facts.len());
         self.call_facts.push((at, fact));
@@ -220,7 +221,7 @@ impl SimulatedDatabase {
 
     pub(super) fn of(&self, call: CallSid) -> impl Iterator<Item = &CallFact> {
         let places = self.by_call.get(&call).map(Vec::as_slice).unwrap_or_default();
-        places.iter().map(|place| &self.call_facts[*place].1)
+        places.iter().map(|place| &*self.call_facts[*place].1)
     }
 
     /// The status the merged row would have.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 impl World {
     pub(super) fn far_input(&mut self, call: usize, input: FarInput<'_>) {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.far_outputs);
         self.calls[call].handle(self.now, input, &mut out);
         self.perform_far(call, out);
     }
@@ -25,9 +25,9 @@ impl World {
         self.far_input(call, FarInput::HangUp);
     }
 
-    /// Does what a far end says.
-    pub(super) fn perform_far(&mut self, call: usize, out: Vec<FarOutput>) {
-        for output in out {
+    /// Does what a far end says, and keeps the room it was said in.
+    pub(super) fn perform_far(&mut self, call: usize, mut out: Vec<FarOutput>) {
+        for output in out.drain(..) {
             match output {
                 FarOutput::Request { id, request } => {
                     let request = network::arriving(request);
@@ -57,6 +57,7 @@ impl World {
                 }
             }
         }
+        self.far_outputs = out;
         self.arm(Wake::Far(call));
     }
 

@@ -11,6 +11,7 @@ use callwarden_core::limits;
 use callwarden_core::prompts::{RenderInput, RenderOutput, RenderReport, RenderStep, Renderer};
 use callwarden_core::switchboard::{Input, Settings};
 use callwarden_core::time::{Instant, Now};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,7 +24,11 @@ pub const BASE_URL: &str = "https://google.example/v1";
 thread_local! {
     /// The signer of the one service account there is: reading its key takes as long as a call.
     static SIGNER: Rc<Signer> = Rc::new(Signer::new(&account(&credentials())).expect("a key"));
+    /// What it has signed. The same message has the same signature, and all runs begin at the same time.
+    static SIGNED: RefCell<BTreeMap<String, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
+/// Signatures that are kept.
+const SIGNED_MAX: usize = 4_096;
 
 /// What is set as `GOOGLE_APPLICATION_CREDENTIALS`.
 #[must_use]
@@ -49,6 +54,22 @@ pub(super) fn studio(now: Now, settings: &mut Settings, kept: &BTreeMap<String, 
     settings.prompts.take_kept(voice, |file| kept.get(file).cloned());
     let renderer = Renderer::new(now, account, &settings.config, settings.prompts.to_render(voice));
     Some(Studio { renderer, signer: SIGNER.with(Rc::clone) })
+}
+
+impl Studio {
+    fn sign(&self, message: &str) -> Result<Vec<u8>, String> {
+        SIGNED.with_borrow_mut(|signed| {
+            if let Some(signature) = signed.get(message) {
+                return Ok(signature.clone());
+            }
+            if signed.len() >= SIGNED_MAX {
+                signed.clear();
+            }
+            let signature = self.signer.sign(message)?;
+            signed.insert(message.to_owned(), signature.clone());
+            Ok(signature)
+        })
+    }
 }
 
 impl Node {
@@ -94,7 +115,7 @@ impl World {
             match output {
                 RenderOutput::Sign { step, message } => {
                     let Some(studio) = &self.nodes[place].studio else { continue };
-                    let signed = RenderInput::Signed { step, result: studio.signer.sign(&message) };
+                    let signed = RenderInput::Signed { step, result: studio.sign(&message) };
                     self.send(Duration::ZERO, InTransit::Rendered(process, signed));
                 }
                 RenderOutput::Fetch { step, request } => {

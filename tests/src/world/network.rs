@@ -6,6 +6,7 @@ use callwarden_core::fetch::{FetchError, FetchRequest, FetchResponse};
 use callwarden_core::http::{Headers, Method, Request, Response};
 use callwarden_core::path;
 use serde::{Deserialize, Serialize};
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -80,7 +81,8 @@ impl Hook {
     }
 
     pub(super) fn of(request: &Request) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| request.path() == hook.path())
+        let path = request.path();
+        Self::ALL.into_iter().find(|hook| path == hook.path())
     }
 }
 
@@ -146,45 +148,35 @@ pub(super) fn rest_result(
 
 /// An outgoing request as the server reads it.
 pub(super) fn arriving(request: FetchRequest) -> Request {
-    let mut arrived = get(&request.url);
-    arrived.method = request.method;
-    arrived.body = request.body;
-    for (name, value) in request.headers {
-        arrived.headers.push(name, value);
-    }
-    arrived
+    let FetchRequest { method, url, headers, body, .. } = request;
+    Request { method, body, ..with_headers(&url, headers) }
 }
 
 /// A GET of a URL as the server reads it.
 pub(super) fn get(url: &str) -> Request {
+    with_headers(url, Vec::new())
+}
+
+/// An upgrade request as the server reads it.
+pub(super) fn upgrade(url: &str, mut headers: Vec<(&'static str, String)>) -> Request {
+    headers.extend([("connection", "Upgrade".to_owned()), ("upgrade", "websocket".to_owned())]);
+    with_headers(url, headers)
+}
+
+fn with_headers(url: &str, headers: Vec<(&'static str, String)>) -> Request {
     let (_, rest) = url.split_once("://").expect("an absolute URL");
     let (host, target) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     let target = target.split('#').next().unwrap_or_default();
     Request {
         method: Method::Get,
         target: target.to_owned(),
-        headers: Headers::from_iter([("host", host)]),
+        headers: iter::once(("host", host.to_owned())).chain(headers).collect(),
         body: Bytes::new(),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
     }
 }
 
-/// An upgrade request as the server reads it.
-pub(super) fn upgrade(url: &str, headers: Vec<(&'static str, String)>) -> Request {
-    let mut request = get(url);
-    for (name, value) in headers {
-        request.headers.push(name, value);
-    }
-    request.headers.push("connection", "Upgrade");
-    request.headers.push("upgrade", "websocket");
-    request
-}
-
 /// An answer as a client reads it.
 pub(super) fn fetched(response: Response) -> FetchResponse {
-    FetchResponse {
-        status: response.status,
-        headers: response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect(),
-        body: response.body,
-    }
+    FetchResponse { status: response.status, headers: response.headers.into_iter().collect(), body: response.body }
 }

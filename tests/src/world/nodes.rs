@@ -13,8 +13,16 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Nodes {
     words: BTreeMap<String, Word>,
-    /// Whose each call is, and since when.
-    owners: BTreeMap<CallSid, (UnixMillis, String)>,
+    owners: BTreeMap<CallSid, Owner>,
+}
+
+/// Whose a call is.
+#[derive(Debug)]
+struct Owner {
+    since: UnixMillis,
+    node: String,
+    /// The call has ended: nobody takes it over any more.
+    over: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,16 +34,22 @@ struct Word {
 
 impl Nodes {
     pub(super) fn told(&mut self, fact: &CallFact) {
-        let told = (if fact.owns() { fact.at } else { UnixMillis(0) }, fact.node.clone());
-        let owner = self.owners.entry(fact.call).or_insert_with(|| told.clone());
-        if told > *owner {
-            *owner = told;
+        let since = if fact.owns() { fact.at } else { UnixMillis(0) };
+        let first = || Owner { since, node: fact.node.clone(), over: false };
+        let owner = self.owners.entry(fact.call).or_insert_with(first);
+        owner.over |= fact.ended_at.is_some() || fact.status.is_some_and(CallStatus::is_terminal);
+        if (since, &fact.node) > (owner.since, &owner.node) {
+            owner.since = since;
+            owner.node.clone_from(&fact.node);
         }
     }
 
     pub(super) fn renew(&mut self, node: &str, now: Instant) {
         let until = Some(now + limits::NODE_LEASE);
-        let word = self.words.entry(node.to_owned()).or_insert(Word { steady_since: now, alive_until: until });
+        let Some(word) = self.words.get_mut(node) else {
+            self.words.insert(node.to_owned(), Word { steady_since: now, alive_until: until });
+            return;
+        };
         if word.alive_until.is_none_or(|until| until <= now) {
             word.steady_since = now;
         }
@@ -53,26 +67,29 @@ impl Nodes {
     }
 
     fn is_gone(&self, node: &str, by: &str, now: Instant) -> bool {
-        let steady = self.words.get(by).is_some_and(|this| this.steady_since + limits::NODE_LEASE <= now);
-        let word = self.words.get(node).filter(|_| node != by);
-        word.is_some_and(|word| word.alive_until.is_none_or(|until| until <= now && steady))
+        if node == by {
+            return false;
+        }
+        let steady = || self.words.get(by).is_some_and(|this| this.steady_since + limits::NODE_LEASE <= now);
+        let word = self.words.get(node);
+        word.is_some_and(|word| word.alive_until.is_none_or(|until| until <= now && steady()))
     }
 }
 
 impl SimulatedDatabase {
     pub(super) fn take_over(&mut self, node: &str, now: Now) -> Vec<KnownCall> {
         let most = usize::try_from(limits::CALLS_TAKEN_MAX).expect("a count");
-        let gone = |(_, (_, owner)): &(&CallSid, &(UnixMillis, String))| self.nodes.is_gone(owner, node, now.mono);
+        let gone = |(_, owner): &(&CallSid, &Owner)| !owner.over && self.nodes.is_gone(&owner.node, node, now.mono);
         let open = self.nodes.owners.iter().filter(gone).filter_map(|(call, _)| self.find_call(*call, now));
         let silent = |known: &KnownCall| {
             !known.recorded && known.source != Some(Source::Recording) && known.age < limits::SILENT_ENTRY
         };
         let taken: Vec<KnownCall> = open.filter(silent).take(most).collect();
         for call in &taken {
-            if let Some((since, owner)) = self.nodes.owners.get_mut(&call.call) {
-                *since = now.unix;
-                self.claims.retain(|claimed, (holder, _)| *claimed != call.call || holder != owner);
-                node.clone_into(owner);
+            if let Some(owner) = self.nodes.owners.get_mut(&call.call) {
+                owner.since = now.unix;
+                self.claims.retain(|claimed, (holder, _)| *claimed != call.call || *holder != owner.node);
+                node.clone_into(&mut owner.node);
             }
         }
         taken

@@ -30,6 +30,17 @@ struct CallRow {
     looked_up: Option<(u32, UnixMillis)>,
 }
 
+impl CallRow {
+    fn lacks_recording(&self, call: CallSid, recordings: &BTreeMap<RecordingSid, RecordingRow>) -> bool {
+        if self.missing.is_some() {
+            return false;
+        }
+        let mut recordings = recordings.values().filter(|recording| recording.call == call).peekable();
+        let none = recordings.peek().is_none();
+        recordings.any(RecordingRow::is_running) || self.recorded && none
+    }
+}
+
 #[derive(Debug)]
 struct RecordingRow {
     call: CallSid,
@@ -151,10 +162,8 @@ impl Rows {
     pub(super) fn take_overdue(&mut self, now: Now) -> Vec<OverdueCall> {
         let mut taken = Vec::new();
         let [first, second, third] = limits::LOOK_UP_TIMES;
-        let sids: Vec<CallSid> = self.calls.keys().copied().collect();
-        for sid in sids {
-            let lacks = !self.calls[&sid].ended || self.lacks_recording(sid);
-            let Some(row) = self.calls.get_mut(&sid) else { continue };
+        let recordings = &self.recordings;
+        for (sid, row) in &mut self.calls {
             let updated = row.updated.unwrap_or_default();
             let (look_ups, due) = match row.looked_up.filter(|(_, at)| *at > updated) {
                 None => (0, updated + first),
@@ -162,19 +171,13 @@ impl Rows {
                 Some((2, _)) => (2, updated + third),
                 Some((more, at)) => (more, at + third),
             };
-            if lacks && due <= now.unix && (taken.len() as u64) < limits::OVERDUE_TAKEN_MAX {
+            let room = (taken.len() as u64) < limits::OVERDUE_TAKEN_MAX;
+            if room && due <= now.unix && (!row.ended || row.lacks_recording(*sid, recordings)) {
                 row.looked_up = Some((look_ups + 1, now.unix));
-                taken.push(OverdueCall { call: sid, account: row.account, look_ups: look_ups + 1, ended: row.ended });
+                taken.push(OverdueCall { call: *sid, account: row.account, look_ups: look_ups + 1, ended: row.ended });
             }
         }
         taken
-    }
-
-    fn lacks_recording(&self, call: CallSid) -> bool {
-        let row = &self.calls[&call];
-        let mut recordings = self.recordings.values().filter(|recording| recording.call == call).peekable();
-        let none = recordings.peek().is_none();
-        row.missing.is_none() && (recordings.any(RecordingRow::is_running) || row.recorded && none)
     }
 
     pub(super) fn done(&self, segments: &[SegmentKey]) -> Vec<SegmentKey> {
@@ -252,7 +255,7 @@ impl Rows {
         let failure = failure.or_else(|| row.missing.clone().filter(|_| gone));
         match failure {
             _ if row.begins == Some(TranscriptStart::Disabled) => "disabled".to_owned(),
-            _ if !row.ended || waits || self.lacks_recording(call) => "pending".to_owned(),
+            _ if !row.ended || waits || row.lacks_recording(call, &self.recordings) => "pending".to_owned(),
             Some(failure) => format!("failed: {failure}"),
             None if !self.transcript(call).is_empty() => "done".to_owned(),
             None if !recordings.is_empty()

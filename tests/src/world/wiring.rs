@@ -28,14 +28,14 @@ impl World {
                 None => self.refused(asker, false),
             },
             InTransit::Stored(process, id, result) => {
-                self.completed(process, || Input::Stored { id, result: result.clone() });
+                self.completed(process, result, |result| Input::Stored { id, result });
             }
             InTransit::Fetched(process, id, result) => {
                 self.update_answered(process, id, &result);
-                self.completed(process, || Input::Fetched { id, result: result.clone() });
+                self.completed(process, result, |result| Input::Fetched { id, result });
             }
             InTransit::Filed(process, id, result) => {
-                self.completed(process, || Input::Disk { id, result: result.clone() });
+                self.completed(process, result, |result| Input::Disk { id, result });
             }
             InTransit::ToGoogle(process, step, request) => self.google_is_asked(process, step, *request),
             InTransit::Rendered(process, input) => self.rendering_answered(process, input),
@@ -82,11 +82,12 @@ impl World {
     }
 
     /// An effect is over; where nuisance is wanted its answer comes twice (I2).
-    fn completed(&mut self, process: Process, answer: impl Fn() -> Input) {
+    fn completed<R: Clone>(&mut self, process: Process, result: R, answer: impl Fn(R) -> Input) {
         let Some(place) = self.place_of(process) else { return };
-        self.input(place, answer());
-        if self.nuisance {
-            self.input(place, answer());
+        let again = self.nuisance.then(|| result.clone());
+        self.input(place, answer(result));
+        if let Some(result) = again {
+            self.input(place, answer(result));
         }
     }
 
@@ -106,6 +107,11 @@ impl World {
         let mut out = Vec::new();
         act(&mut socket.machine, now, &mut out);
         let (peer, unread) = (socket.peer, socket.unread);
+        let earlier = |at: &Instant| socket.armed.is_none_or(|armed| *at < armed);
+        if let Some(at) = socket.machine.next_timeout().filter(earlier) {
+            socket.armed = Some(at);
+            self.agenda.wake_at(at, Wake::Stream(process, id));
+        }
         let mut reports = Vec::new();
         for output in out {
             match (output, peer) {
@@ -121,7 +127,6 @@ impl World {
                 (StreamOutput::Close(code), peer) => self.closed_by_server(process, id, peer, code.code(), unread),
             }
         }
-        self.arm(Wake::Stream(process, id));
         for report in reports {
             self.input(process.place, Input::Stream { id, report });
         }
@@ -149,7 +154,7 @@ impl World {
     /// Puts one input to a switchboard, whose outputs are bounded (I5), and does what it says.
     pub(super) fn input(&mut self, place: usize, input: Input) {
         self.inputs += 1;
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.outputs);
         let now = self.now_at(place);
         let big = matches!(input, Input::Request { .. });
         if let Some(history) = &mut self.history {
@@ -160,12 +165,12 @@ impl World {
         self.perform(place, out);
     }
 
-    /// Does what a switchboard says.
-    pub(super) fn perform(&mut self, place: usize, out: Vec<Output>) {
+    /// Does what a switchboard says, and keeps the room it was said in.
+    pub(super) fn perform(&mut self, place: usize, mut out: Vec<Output>) {
         assert!(out.len() <= limits::OUTPUTS_PER_INPUT_MAX * limits::EXPIRIES_PER_TURN_MAX, "I5: {}", out.len());
         let process = self.process(place);
         let now = self.now_at(place);
-        for output in out {
+        for output in out.drain(..) {
             if let Some(history) = &mut self.history {
                 history.said(place, now, &output);
             }
@@ -195,6 +200,7 @@ impl World {
                 }
             }
         }
+        self.outputs = out;
     }
 
     pub(super) fn reply(&mut self, place: usize, id: RequestId, response: Response) {
@@ -278,7 +284,7 @@ impl World {
         self.set_armed(wake, None);
         match wake {
             Wake::Far(call) => {
-                let mut out = Vec::new();
+                let mut out = std::mem::take(&mut self.far_outputs);
                 self.calls[call].handle_timeout(self.now, &mut out);
                 self.perform_far(call, out);
             }
@@ -288,11 +294,10 @@ impl World {
         }
     }
 
-    pub(super) fn wake_switchboard(&mut self) {
+    pub(super) fn wake_switchboard(&mut self, place: usize) {
         let now = self.now.mono;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let Some(place) = self.nodes.iter().position(|node| due(node.next_timeout())) else { return };
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.outputs);
         let at = self.now_at(place);
         self.nodes[place].switchboard.handle_timeout(at, &mut out);
         let moved = !due(self.nodes[place].next_timeout()) || !out.is_empty();

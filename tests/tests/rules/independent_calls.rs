@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     ledger: Ledger,
-    facts: Vec<(Instant, CallFact)>,
+    facts: Vec<(Instant, Box<CallFact>)>,
     events: Vec<EventFact>,
 }
 
