@@ -131,7 +131,7 @@ pub(super) async fn of_rows(database: &TestDatabase, call: CallSid) -> Vec<Strin
 pub(super) async fn of_facts(world: &World, call: CallSid) -> Vec<String> {
     let database = TestDatabase::sqlite();
     let store = database.store().await;
-    let calls = world.database.call_facts.iter().map(|(_, fact)| Fact::Call(Box::new(fact.clone())));
+    let calls = world.database.call_facts.iter().map(|(_, fact)| Fact::Call(fact.clone()));
     let events = world.database.events.iter().cloned().map(Fact::Event);
     let recordings = world.database.recordings.iter().cloned().map(Fact::Recording);
     for fact in calls.chain(events).chain(recordings) {
