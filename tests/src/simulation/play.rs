@@ -367,7 +367,7 @@ impl World {
         }
         let idle = |gauges: Gauges| Gauges { calls: 0, live_calls: 0, ..gauges } == Gauges::default();
         let mut running = self.nodes.iter().filter(|node| node.is_running());
-        running.all(|node| idle(node.switchboard.gauges()) && node.has_rendered())
+        running.all(|node| idle(node.switchboard.gauges()) && node.has_rendered() && node.has_adopted())
             && (0..self.calls.len()).all(|call| self.transcript_status(call) != "pending")
     }
 

@@ -32,6 +32,11 @@ impl SimulatedDisk {
         self.orphans.append(&mut self.unburied);
     }
 
+    /// Whether a process that is gone left files that nobody has adopted yet.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.orphans.values().any(|files| !files.is_empty())
+    }
+
     /// The names of the files of speech.
     #[must_use]
     pub fn of_speech(&self) -> Vec<&str> {

@@ -71,6 +71,12 @@ impl Node {
         self.service != Service::Down
     }
 
+    /// Whether its process has all that those before it left on its disk.
+    #[must_use]
+    pub fn has_adopted(&self) -> bool {
+        !self.disk.has_orphans()
+    }
+
     /// Whether its process was told to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
