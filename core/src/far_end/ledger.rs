@@ -301,6 +301,21 @@ mod tests {
     }
 
     #[test]
+    fn a_beep_marks_the_second_it_begins_in() {
+        use Heard::{Beep, Prompt, Recording};
+        let ledger = ledger(&[(0, Prompt), (1_800, Beep), (2_300, Recording)], 4_000);
+        assert_eq!(ledger.by_second(), "P*RR");
+    }
+
+    #[test]
+    fn a_ledger_is_shown_a_line_a_span_in_seconds_since_the_first() {
+        use Heard::{Greeting, Silence};
+        let ledger = ledger(&[(500, Greeting), (3_500, Silence)], 12_750);
+        assert_eq!(ledger.to_string(), "    0.000     3.000  Greeting\n    3.000    12.250  Silence\n");
+        assert_eq!(Ledger::default().to_string(), "");
+    }
+
+    #[test]
     fn spans_touch_and_equal_neighbours_are_one() {
         use Heard::{Greeting, Silence};
         let ledger =

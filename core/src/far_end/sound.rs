@@ -131,6 +131,44 @@ mod tests {
     }
 
     #[test]
+    fn a_wav_file_says_that_it_is_one_and_pads_chunks_of_odd_length() {
+        let file = wav_file(8_000, 12_000);
+        let mut film = file.clone();
+        film[8..12].copy_from_slice(b"AVI ");
+        assert!(playing_time("audio/wav", &film).is_err());
+        let odd = [&file[..12], b"note\x03\0\0\0abc\0", &file[12..]].concat();
+        assert_eq!(playing_time("audio/wav", &odd), Ok(Duration::from_millis(1_500)));
+    }
+
+    #[test]
+    fn a_tag_of_any_length_stands_before_the_frames() {
+        let mut file = b"ID3\x04\0\0\0\0\x02\x05".to_vec();
+        file.resize(10 + 2 * 128 + 5, b't');
+        file.extend([0xFF, 0xFB, 0x90, 0x00]);
+        assert_eq!(playing_time("audio/mpeg", &file), Ok(Duration::from_micros(26_122)));
+    }
+
+    #[test]
+    fn the_head_of_a_frame_tells_its_bytes_and_its_duration() {
+        for (head, expected) in [
+            ([0xFF, 0xFB, 0x90, 0x00], Some((417, 26_122))),
+            ([0xFF, 0xFB, 0x92, 0x00], Some((418, 26_122))),
+            ([0xFF, 0xF3, 0x44, 0xC4], Some((96, 24_000))),
+            ([0xFF, 0xE3, 0x44, 0xC4], Some((192, 48_000))),
+            // No bit rate, one that is reserved, a frequency that is; layer II, a version that is reserved, no frame.
+            ([0xFF, 0xFB, 0x00, 0x00], None),
+            ([0xFF, 0xFB, 0xF0, 0x00], None),
+            ([0xFF, 0xFB, 0x9C, 0x00], None),
+            ([0xFF, 0xFD, 0x90, 0x00], None),
+            ([0xFF, 0xEB, 0x90, 0x00], None),
+            ([0xFE, 0xFB, 0x90, 0x00], None),
+        ] {
+            let read = mp3_frame(&head).map(|(length, lasts)| (length, lasts.as_micros()));
+            assert_eq!(read, expected, "{head:02x?}");
+        }
+    }
+
+    #[test]
     fn a_content_type_that_does_not_match_is_not_played() {
         assert!(playing_time("text/html", &wav_file(8_000, 12_000)).is_err());
         assert!(playing_time("audio/mpeg", &wav_file(8_000, 12_000)).is_err());

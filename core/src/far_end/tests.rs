@@ -5,7 +5,9 @@ use crate::sid::{AccountSid, CallSid};
 use crate::time::UnixMillis;
 
 mod calls;
+mod documents;
 mod requests;
+mod streams;
 mod updates;
 
 const GREET_AND_STREAM: &str = "<Play>https://h/greeting.wav</Play><Connect action=\"https://h/stream_ended#rc=3&amp;rp=ct,rt,5xx&amp;rt=4000\">\
@@ -46,6 +48,7 @@ struct Desk {
     now: Now,
     application: Application,
     requests: Vec<FetchRequest>,
+    unanswered: Vec<AskId>,
     sent: Vec<String>,
     socket: Option<SocketId>,
     opening: Option<(Instant, SocketId)>,
@@ -63,8 +66,8 @@ impl Desk {
         let now = Now { mono: Instant::from_millis(500), unix: UnixMillis(1_650_498_325_000) };
         let (requests, sent, closed, ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (far, application) = (FarEnd::new(line, plan), Box::new(application));
-        let (socket, opening, media_fails) = (None, None, false);
-        Self { far, now, application, requests, sent, socket, opening, media_fails, closed, ended }
+        let (socket, opening, media_fails, unanswered) = (None, None, false, Vec::new());
+        Self { far, now, application, requests, unanswered, sent, socket, opening, media_fails, closed, ended }
     }
 
     fn dial(mut self) -> Self {
@@ -106,8 +109,9 @@ impl Desk {
                     let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
                     let answer = (self.application)(path, &request);
                     self.requests.push(request);
-                    if let Some(result) = answer {
-                        self.put(FarInput::Answered { id, result });
+                    match answer {
+                        Some(result) => self.put(FarInput::Answered { id, result }),
+                        None => self.unanswered.push(id),
                     }
                 }
                 FarOutput::FetchMedia { id, .. } => {

@@ -170,3 +170,38 @@ fn more_callbacks_than_a_call_can_have_are_not_sent() {
     }
     assert_eq!((out.len(), codes(desk.far.ledger())), (limits::FAR_END_REQUESTS_MAX, vec![15002]));
 }
+
+#[test]
+fn two_callbacks_carry_two_tokens() {
+    let (_, requests) = Desk::new(Plan::default(), application).dial().end();
+    let headers = requests.iter().flat_map(|request| &request.headers);
+    let tokens: Vec<_> = headers.filter(|(name, _)| *name == "i-twilio-idempotency-token").collect();
+    let distinct: std::collections::BTreeSet<_> = tokens.iter().collect();
+    assert_eq!((tokens.len(), distinct.len()), (3, 3), "of the stream's start, its end and the call's");
+}
+
+#[test]
+fn a_refusal_is_repeated_where_the_fragment_says_so() {
+    let url = "https://h/incoming_call#rc=2&rp=4xx";
+    assert_eq!(attempts(url, vec![status(404), status(499), twiml("<Hangup/>")]).0.len(), 3);
+    assert_eq!(attempts(url, vec![status(404), status(500)]).0.len(), 2);
+    assert_eq!(attempts("https://h/incoming_call#rc=2&rp=5xx", vec![status(499)]).0.len(), 1);
+}
+
+#[test]
+fn every_override_that_twilio_documents_is_taken() {
+    let read = wire::Overrides::of("https://h/p#ct=2000&tt=5000&sni=y&e=ashburn").expect("valid");
+    assert_eq!(read, wire::Overrides { total: Duration::from_secs(5), ..wire::Overrides::default() });
+    for wrong in ["ct=99", "ct=10001", "tt=15001"] {
+        assert!(wire::Overrides::of(&format!("https://h/p#{wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_day_is_dated_as_a_reader_of_dates_has_it() {
+    let day = 86_400_000;
+    for at in (0..160_000).map(|number| UnixMillis(number * day)) {
+        let text = wire::rfc2822(at);
+        assert_eq!(crate::http::date::parse(&text.replace("+0000", "GMT")), Some(at), "{text}");
+    }
+}

@@ -124,7 +124,7 @@ fn an_update_is_read_strictly() {
     let answer = desk.far.rest_update(desk.now, "Url=https%3A%2F%2Fh%2Fstream_ended&Method=POST", &mut out);
     desk.perform(out);
     assert_eq!((answer.status, desk.far.ledger().heard()), (200, Some(Heard::Goodbye)));
-    let answer = desk.far.rest_update(desk.now, "Status=completed", &mut Vec::new());
+    let answer = desk.far.rest_update(desk.now, "Status=completed&StatusCallbackMethod=GET", &mut Vec::new());
     assert_eq!((answer.status, desk.far.ledger().ended.map(|(_, by)| by)), (200, Some(EndedBy::Rest)));
 }
 
@@ -207,4 +207,33 @@ fn a_rest_request_needs_the_right_path_and_credentials() {
     let body: serde_json::Value = serde_json::from_slice(&desk.far.rest_look_up().body).expect("JSON");
     assert_eq!((body["status"].as_str(), body["caller_name"].as_str()), (Some("in-progress"), Some("ישראל ישראלי")));
     assert_eq!(rest_call(&format!("http://127.0.0.1:1{call}")), Some((desk.far.line.account, desk.far.line.call)));
+}
+
+#[test]
+fn a_refused_update_says_what_is_wrong_with_it() {
+    let long = |letters: usize| format!("Twiml={}", "x".repeat(letters));
+    for (form, expected) in [
+        ("Foo=1", Some(20001)),
+        ("Status=completed&Foo=1", Some(20001)),
+        ("Status=ringing", Some(20422)),
+        (&long(limits::REST_TWIML_CHARS_MAX + 1), Some(20422)),
+        (&long(limits::REST_TWIML_CHARS_MAX), None),
+    ] {
+        let mut desk = desk_with("<Pause length=\"60\"/>");
+        let answer = desk.far.rest_update(desk.now, form, &mut Vec::new());
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(body["code"].as_u64(), expected, "{}", &form[..form.len().min(40)]);
+    }
+}
+
+#[test]
+fn an_update_by_url_is_asked_for_with_its_method() {
+    for (method, expected) in [("GET", Method::Get), ("POST", Method::Post)] {
+        let mut desk = desk_with("<Pause length=\"60\"/>");
+        let mut out = Vec::new();
+        let form = format!("Url=https%3A%2F%2Fh%2Fstream_ended&Method={method}");
+        desk.far.rest_update(desk.now, &form, &mut out);
+        desk.perform(out);
+        assert_eq!(desk.requests.last().expect("a request").method, expected);
+    }
 }
