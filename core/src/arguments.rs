@@ -171,6 +171,30 @@ mod tests {
     }
 
     #[test]
+    fn every_way_to_end_has_the_code_that_help_names() {
+        let ends = [Exit::Failed, Exit::WrongUsage, Exit::InternalError];
+        assert_eq!(ends.map(Exit::code), [1, 2, 70]);
+    }
+
+    #[test]
+    fn the_version_is_a_line_of_name_and_version() {
+        assert_eq!(LINE.version(), "callwarden 1.2.3\n");
+    }
+
+    #[test]
+    fn every_setting_in_force_stands_below_its_meaning() {
+        let config = Config::from_pairs([]).expect("the defaults are valid");
+        let text = settings_in_force(&config);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2 * SETTINGS.len());
+        for (setting, pair) in SETTINGS.iter().zip(lines.chunks(2)) {
+            assert_eq!(pair[0], format!("# {}", setting.meaning));
+            assert!(pair[1].starts_with(&format!("{}=", setting.name)), "{}", pair[1]);
+        }
+        assert!(text.contains("\nMEDIA_TIMEOUT=6s\n"), "{text}");
+    }
+
+    #[test]
     fn an_argument_cannot_break_the_line() {
         let problem = LINE.parse([OsString::from("a\nb")]).expect_err("refused");
         assert_eq!(problem.lines().count(), 1);

@@ -332,6 +332,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_has_had_no_stream_or_an_earlier_one_had_not_the_newest() {
+        let now = Instant::from_millis(1_000);
+        let mut call = Call::new(CallSid::from_number(1), "calls.example.com".parse().expect("a host"), now);
+        for (own, streams, newest) in [(0, 0, false), (0, 1, false), (1, 1, true), (1, 2, false), (2, 1, true)] {
+            call.own_stream = own;
+            assert_eq!(call.had_the_newest(streams), newest, "stream {own} of {streams}");
+        }
+    }
+
+    #[test]
     fn a_refusal_is_outlived_once_the_lease_is_over_and_the_prompt_where_it_may_still_be_heard() {
         let since = Instant::from_millis(1_000);
         let (lease, prompt) = (limits::CLAIM_LEASE, Duration::from_secs(5));

@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_are_the_requests_own_the_secret_and_who_asks_for_what() {
+        let client = [("accept-encoding", "identity"), ("user-agent", CLIENT_HEADERS[1].1)];
+        let plain = request();
+        let any = [("content-type", "text/plain"), ("accept", "*/*")];
+        assert_eq!(plain.lines().collect::<Vec<_>>(), [&any[..], &client].concat());
+        let headers = vec![("Accept", "application/json".to_owned())];
+        let asks = FetchRequest { headers, authorization: Some(Secret::new("Basic x")), ..request() };
+        let own = [("Accept", "application/json"), ("authorization", "Basic x")];
+        assert_eq!(asks.lines().collect::<Vec<_>>(), [&own[..], &client].concat());
+    }
+
+    #[test]
     fn a_header_that_would_split_the_request_is_refused_without_showing_a_secret() {
         assert_eq!(request().check(), Ok(()));
         let authorization = Some(Secret::new("Basic top-secret"));

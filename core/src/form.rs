@@ -188,6 +188,16 @@ mod tests {
     }
 
     #[test]
+    fn one_hexadecimal_digit_of_the_two_is_not_enough() {
+        let form = Form::parse(b"a=%z4&b=%4z&c=%g0&d=%0G&e=%4A");
+        assert_eq!(
+            form.iter().collect::<Vec<_>>(),
+            [("a", "%z4"), ("b", "%4z"), ("c", "%g0"), ("d", "%0G"), ("e", "J")]
+        );
+        assert!(!form.is_damaged());
+    }
+
+    #[test]
     fn bytes_that_are_no_utf8_are_replaced_and_flagged() {
         let form = Form::parse(b"From=%FF%D7&To=x");
         assert_eq!((form.get("From"), form.get("To")), (Some("\u{fffd}\u{fffd}"), Some("x")));

@@ -164,3 +164,14 @@ impl Response {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_content_and_one_that_says_not_modified_end_with_their_heads() {
+        let without_body = [200, 204, 205, 303, 304, 404].map(|status| Response::empty(status).has_no_body());
+        assert_eq!(without_body, [false, true, false, false, true, false]);
+    }
+}

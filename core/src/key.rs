@@ -148,6 +148,8 @@ impl<T, K> Slab<T, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::hash::{BuildHasher as _, BuildHasherDefault};
+    use std::hash::DefaultHasher;
 
     #[test]
     fn a_used_up_key_resolves_to_nothing_though_its_slot_is_taken_again() {
@@ -168,6 +170,18 @@ mod tests {
         let again = slab.insert('c').expect("room");
         assert_eq!(format!("{} {:?} {again:?}", keys[0], keys[1]), "0.0 1.0 0.1");
         assert!(keys[0] < again && again < keys[1]);
+    }
+
+    #[test]
+    fn keys_are_told_apart_by_their_hashes_too() {
+        let mut slab: Slab<char> = Slab::new(4);
+        let keys = ['a', 'b'].map(|value| slab.insert(value).expect("room"));
+        slab.remove(keys[0]);
+        let again = slab.insert('c').expect("room");
+        let hash = |key| BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        assert_eq!(hash(keys[1]), hash(keys[1]));
+        assert_ne!(hash(keys[0]), hash(keys[1]));
+        assert_ne!(hash(keys[0]), hash(again));
     }
 
     #[test]

@@ -181,4 +181,15 @@ mod tests {
             assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text:?}");
         }
     }
+
+    #[test]
+    fn a_server_that_serves_says_where_and_in_which_mode_and_then_what_is_not_for_a_deployment() {
+        let config = Config::from_pairs([]).expect("the defaults are valid");
+        let lines: Vec<LogLine> = started(&config, SocketAddr::from(([127, 0, 0, 1], 8080))).collect();
+        let said = |line: &LogLine| (line.level, line.event, line.detail.as_deref().map(str::to_owned));
+        let serves = "http://127.0.0.1:8080 store=embedded mode=development".to_owned();
+        assert_eq!(said(&lines[0]), (Level::Info, Event::AppStart, Some(serves)));
+        let warnings = config.warnings().into_iter().map(|warning| (Level::Warn, Event::AppStart, Some(warning)));
+        assert_eq!(lines[1..].iter().map(said).collect::<Vec<_>>(), warnings.collect::<Vec<_>>());
+    }
 }

@@ -97,6 +97,9 @@ fn the_twilio_pair_is_set_together_or_not_at_all() {
     let many = ["t"; limits::AUTH_TOKENS_MAX + 1].join(",");
     let lines = problems(&[("TWILIO_ACCOUNT_SID", SID), ("TWILIO_AUTH_TOKEN", &many), database]);
     assert_eq!(lines, ["TWILIO_AUTH_TOKEN: holds 5 tokens; write at most 4"]);
+    let most = ["t"; limits::AUTH_TOKENS_MAX].join(",");
+    let config = read(&[("TWILIO_ACCOUNT_SID", SID), ("TWILIO_AUTH_TOKEN", &most), database]).expect("valid");
+    assert_eq!(config.twilio.map(|account| account.auth_tokens.len()), Some(limits::AUTH_TOKENS_MAX));
 }
 
 #[test]

@@ -76,6 +76,11 @@ fn a_text_without_anything_to_speak_is_no_prompt() {
 }
 
 #[test]
+fn every_kind_of_white_space_is_spoken_as_a_space() {
+    assert_eq!(spoken("\u{a0}one\ntwo\u{a0}three\u{85}four\t"), "one two three four");
+}
+
+#[test]
 fn a_voice_that_say_does_not_have_is_replaced_by_one_that_it_has() {
     let named = |name: &str| SayVoice::nearest(&name.parse().expect("a voice")).as_str();
     for letter in ["A", "B", "C", "D"] {
@@ -149,6 +154,11 @@ fn a_pasted_setting_loses_its_scheme_and_slashes_but_not_a_path() {
     for text in ["https://calls.example.com/webhook", "https://", "", "ftp://calls.example.com", "ש"] {
         assert_eq!(PublicHost::from_setting(text), Err(HostError), "{text}");
     }
+}
+
+#[test]
+fn a_host_as_text_is_what_was_read() {
+    assert_eq!(host().as_str(), "calls.example.com");
 }
 
 #[test]
