@@ -291,3 +291,13 @@ fn a_request_that_is_refused_is_entered_with_what_could_be_read_and_when() {
     assert_eq!(entry.refused.as_ref().and_then(|refusal| refusal.code), Some("unsupported_parameter"));
     assert!(entry.clip.is_some() && api.ledger().texts().next().is_none() && api.ledger().repeats().is_empty());
 }
+
+#[test]
+fn an_answer_without_words_befalls_only_what_would_be_answered() {
+    let mut api = api();
+    api.set_fault(Some(Fault::Wordless));
+    let mut asked = request("a.wav", &wav(&speech()), &NEW);
+    assert_eq!(ask(&mut api, &asked).0, 200);
+    asked.authorization = None;
+    assert_eq!(ask(&mut api, &asked).0, 401);
+}

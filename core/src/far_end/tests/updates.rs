@@ -128,6 +128,33 @@ fn an_update_is_read_strictly() {
     assert_eq!((answer.status, desk.far.ledger().ended.map(|(_, by)| by)), (200, Some(EndedBy::Rest)));
 }
 
+/// The answer to a GET below the account.
+fn get(desk: &mut Desk, path: &str) -> FetchResponse {
+    let url = format!("https://api.twilio.com/2010-04-01/Accounts/AC0000000000000000000000000000000a/{path}");
+    assert!(desk.far.answers(&url), "{url}");
+    let request = FetchRequest {
+        method: Method::Get,
+        url,
+        headers: Vec::new(),
+        authorization: Some(Secret::new(CREDENTIALS)),
+        body: Default::default(),
+        timeout: limits::REST_TIME,
+        response_bytes_max: limits::REST_BYTES_MAX,
+        public_only: false,
+    };
+    desk.far.rest(desk.now, &request, &mut Vec::new())
+}
+
+const LIST: &str = "Calls/CA0000000000000000000000000000000c/Recordings.json?PageSize=20";
+
+fn recorded_for(plan: Plan) -> Desk {
+    let desk = Desk::new(plan, |path, request| match path {
+        "/incoming_call" => twiml(MOVED),
+        _ => application(path, request),
+    });
+    desk.dial()
+}
+
 #[test]
 fn recordings_can_be_listed_and_had_once_they_are_ready() {
     let voice = vec![0x80_u8; 8].into();
@@ -139,22 +166,6 @@ fn recordings_can_be_listed_and_had_once_they_are_ready() {
         _ => application(path, request),
     });
     let mut desk = desk.dial();
-    let get = |desk: &mut Desk, path: &str| {
-        let url = format!("https://api.twilio.com/2010-04-01/Accounts/AC0000000000000000000000000000000a/{path}");
-        assert!(desk.far.answers(&url), "{url}");
-        let request = FetchRequest {
-            method: Method::Get,
-            url,
-            headers: Vec::new(),
-            authorization: Some(Secret::new(CREDENTIALS)),
-            body: Default::default(),
-            timeout: limits::REST_TIME,
-            response_bytes_max: limits::REST_BYTES_MAX,
-            public_only: false,
-        };
-        desk.far.rest(desk.now, &request, &mut Vec::new())
-    };
-    let list = "Calls/CA0000000000000000000000000000000c/Recordings.json?PageSize=20";
     let status = |answer: FetchResponse| {
         let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
         (body["recordings"][0]["status"].as_str().map(str::to_owned), body["recordings"][0]["duration"].clone())
@@ -162,12 +173,15 @@ fn recordings_can_be_listed_and_had_once_they_are_ready() {
     let file = format!("Recordings/{}.wav", desk.far.ledger().recordings[0].recording);
     for (wait, expected, code) in [(1_000, "in-progress", 404), (2_300, "processing", 404), (500, "completed", 200)] {
         desk.wait(Duration::from_millis(wait));
-        assert_eq!(status(get(&mut desk, list)).0.as_deref(), Some(expected));
+        assert_eq!(status(get(&mut desk, LIST)).0.as_deref(), Some(expected));
         assert_eq!(get(&mut desk, &file).status, code, "{expected}");
     }
-    assert_eq!(status(get(&mut desk, list)).1, "3");
+    assert_eq!(status(get(&mut desk, LIST)).1, "3");
     let audio = get(&mut desk, &file).body;
     assert_eq!(playing_time("audio/x-wav", &audio), Ok(Duration::from_secs(3)));
+    let length = u32::from_le_bytes([audio[4], audio[5], audio[6], audio[7]]);
+    assert_eq!(length as usize, audio.len() - 8, "the head counts what follows it");
+    assert_eq!(get(&mut desk, file.trim_end_matches(".wav")).body, audio);
     let sample = |second: usize| i16::from_le_bytes([audio[44 + second * 16_000], audio[45 + second * 16_000]]);
     assert_eq!((sample(0), sample(2)), (32_124, 0));
     assert_eq!(get(&mut desk, &file.replace(".wav", ".json")).status, 200);
@@ -236,4 +250,45 @@ fn an_update_by_url_is_asked_for_with_its_method() {
         desk.perform(out);
         assert_eq!(desk.requests.last().expect("a request").method, expected);
     }
+}
+
+#[test]
+fn a_recording_is_ready_at_its_time_and_not_before() {
+    let mut desk = recorded_for(Plan { message: Duration::from_secs(1), ..Plan::default() });
+    let status = |desk: &mut Desk| {
+        let body: serde_json::Value = serde_json::from_slice(&get(desk, LIST).body).expect("JSON");
+        body["recordings"][0]["status"].as_str().map(str::to_owned)
+    };
+    // A second of message and five of silence, and half a second that Twilio takes.
+    desk.wait(Duration::from_millis(6_499));
+    assert_eq!(status(&mut desk).as_deref(), Some("processing"));
+    desk.wait(Duration::from_millis(1));
+    assert_eq!(status(&mut desk).as_deref(), Some("completed"));
+}
+
+#[test]
+fn a_recording_that_is_not_kept_is_listed_as_absent_and_has_no_file() {
+    let mut desk = recorded_for(Plan { recording: RecordingFate::Absent, ..Plan::default() });
+    desk.wait_seconds(20);
+    let body: serde_json::Value = serde_json::from_slice(&get(&mut desk, LIST).body).expect("JSON");
+    assert_eq!((&body["recordings"][0]["status"], &body["recordings"][0]["duration"]), (&"absent".into(), &().into()));
+    let file = format!("Recordings/{}.wav", desk.far.ledger().recordings[0].recording);
+    assert_eq!(get(&mut desk, &file).status, 404);
+}
+
+#[test]
+fn a_call_is_answered_for_under_its_own_account_only() {
+    let mut desk = desk_with("<Pause length=\"60\"/>");
+    let path = "/2010-04-01/Accounts/AC0000000000000000000000000000000a/Calls/CA0000000000000000000000000000000c.json";
+    assert!(desk.far.answers(path));
+    assert!(!desk.far.answers(&path.replace("00a/", "00b/")));
+    let body: serde_json::Value = serde_json::from_slice(
+        &get(
+            &mut desk,
+            path.strip_prefix("/2010-04-01/Accounts/AC0000000000000000000000000000000a/").expect("the account"),
+        )
+        .body,
+    )
+    .expect("JSON");
+    assert_eq!(body["uri"].as_str(), Some(path));
 }
