@@ -140,3 +140,27 @@ pub enum Fact {
     Recording(RecordingFact),
     Segment(Box<SegmentFact>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_the_process_that_announces_or_streams_it() {
+        let fact = |source, stream| CallFact {
+            source,
+            stream,
+            ..CallFact::new(CallSid::from_number(1), UnixMillis(1), "node")
+        };
+        let stream = Some((1, StreamSid::from_number(1)));
+        for (fact, owns) in [
+            (fact(None, None), false),
+            (fact(Some(Source::Stream), None), true),
+            (fact(Some(Source::Recording), None), true),
+            (fact(None, stream), true),
+            (fact(Some(Source::Stream), stream), true),
+        ] {
+            assert_eq!(fact.owns(), owns, "{fact:?}");
+        }
+    }
+}

@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_transcript_begins_as_pending_or_disabled() {
+        assert_eq!(
+            [TranscriptStart::Pending, TranscriptStart::Disabled].map(TranscriptStart::as_str),
+            ["pending", "disabled"]
+        );
+    }
+
+    #[test]
     fn twilio_cannot_say_stream_closed() {
         assert_eq!(CallStatus::from_twilio("stream_closed"), None);
         assert_eq!(CallStatus::from_twilio("on-hold"), None);

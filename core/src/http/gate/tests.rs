@@ -69,6 +69,15 @@ fn pipelined_requests_come_one_by_one() {
 }
 
 #[test]
+fn a_request_of_http_1_0_needs_no_host_and_is_the_last() {
+    let mut gate = Gate::default();
+    gate.receive(b"GET /1 HTTP/1.0\r\n\r\n");
+    let Ok(Step::Request(head, _)) = gate.advance() else { panic!("no request") };
+    assert_eq!((head.target.as_str(), head.keep_alive), ("/1", false));
+    assert_eq!(converse(b"GET /1 HTTP/1.0\r\nHost: x\r\n\r\n"), [get("/1")]);
+}
+
+#[test]
 fn what_is_no_head_is_refused_at_its_first_wrong_byte() {
     for head in [
         "GET /1 HTTP/1.1\n",

@@ -118,6 +118,19 @@ fn speech_without_end_is_cut_in_a_pause_and_goes_on_without_loss_or_repeat() {
 }
 
 #[test]
+fn speech_without_end_is_cut_before_a_block_more_would_be_too_long() {
+    let (mut listener, mut spoken) = (Listener::new(), Vec::new());
+    let audio = sound::encoded(&fluent(16.0));
+    let place = |blocks: usize| Duration::from_micros((blocks * BLOCK) as u64 * MICROS_PER_SAMPLE);
+    let cut = audio.chunks(BLOCK).enumerate().find_map(|(number, block)| {
+        listener.hear(block, place(number), &mut spoken);
+        (!spoken.is_empty()).then(|| place(number + 1))
+    });
+    let heard = cut.expect("a cut") - spoken[0].from;
+    assert!(heard <= UTTERANCE_TIME_MAX && heard + place(1) > UTTERANCE_TIME_MAX, "{heard:?}");
+}
+
+#[test]
 fn the_rest_of_a_long_utterance_is_never_too_short() {
     // The cut lies in the last pause; the word behind it is all there is of the next utterance.
     let word = word(0.2);
