@@ -117,6 +117,13 @@ mod tests {
         \r\n--\r\n-\r\n--b--\r\n";
 
     #[test]
+    fn a_boundary_has_seventy_characters_at_most() {
+        let read = |length: usize| boundary(&format!("multipart/form-data; boundary={}", "b".repeat(length)));
+        assert_eq!(read(70), Ok("b".repeat(70)));
+        assert_eq!([read(0), read(71)].map(|read| read.is_err()), [true, true]);
+    }
+
+    #[test]
     fn a_form_is_taken_apart_whatever_the_order_of_its_lines() {
         let parts = parts("b", FORM.as_bytes()).expect("a form");
         assert_eq!(

@@ -301,3 +301,52 @@ fn an_answer_without_words_befalls_only_what_would_be_answered() {
     asked.authorization = None;
     assert_eq!(ask(&mut api, &asked).0, 401);
 }
+
+#[test]
+fn use_is_counted_in_tenths_of_a_second_and_words() {
+    let usage = ask(&mut api(), &request("a.wav", &wav(&speech()), &NEW)).1["usage"].clone();
+    let counted = ["input_tokens", "output_tokens", "total_tokens"].map(|name| usage[name].as_u64());
+    assert_eq!(counted, [Some(10), Some(2), Some(12)]);
+}
+
+#[test]
+fn a_table_of_words_says_which_line_is_none() {
+    for (table, line) in [
+        ("0\t500", 1),
+        ("0\t500\t", 1),
+        ("0\t1001\tא", 1),
+        ("0\t500\tא\n499\t600\tב", 2),
+        ("0\t500\tא\n500\t500\tב", 2),
+        ("# a comment\n\n0\t0\tא", 3),
+    ] {
+        let wrong = Passage::from_table(&noise(), table).expect_err(table);
+        assert_eq!(wrong, NotATable(line), "{table}");
+        assert!(wrong.to_string().starts_with(&format!("line {line} is not ")), "{wrong}");
+    }
+    let passage = Passage::from_table(&noise(), "0\t500\tא\n500\t1000\tב").expect("a table");
+    assert_eq!(Ear::new(vec![passage.clone()]).passages(), [passage]);
+}
+
+#[test]
+fn a_murmur_is_silence() {
+    let mut api = api();
+    let murmur: Vec<i16> = (0..8_000).map(|place| if place % 2 == 0 { 100 } else { -100 }).collect();
+    assert_eq!(ask(&mut api, &request("a.wav", &wav(&murmur), &NEW)).1["text"], "");
+    let loud: Vec<i16> = murmur.iter().map(|sample| sample * 10).collect();
+    assert_eq!(ask(&mut api, &request("a.wav", &wav(&loud), &NEW)).1["text"], UNKNOWN_SPEECH);
+}
+
+#[test]
+fn a_model_may_have_a_date_and_fields_that_others_have_not() {
+    let (dated, omni, old) = (("model", "gpt-transcribe-2026-03-04"), ("model", "gpt-4o-transcribe"), OLD[0]);
+    for fields in [
+        vec![dated, ("languages[]", "he")],
+        vec![omni, ("prompt", "a <name>\nand more")],
+        vec![old, ("prompt", "a <name>\nand more")],
+        vec![omni, ("include[]", "logprobs")],
+    ] {
+        assert_eq!(ask(&mut api(), &request("a.wav", &wav(&speech()), &fields)).0, 200, "{fields:?}");
+    }
+    assert_eq!(with(&[("model", "gpt-transcribed")]).1, "model_not_found");
+    assert_eq!(with(&[omni, ("include[]", "words")]).1, "invalid_value");
+}

@@ -88,6 +88,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_kind_is_none_whatever_follows_its_name() {
+        let mut other = file(&format(1, 1, 8_000, 16), &[1, 0]);
+        other[8..12].copy_from_slice(b"AVI ");
+        assert!(read(&other).is_none());
+        other[..12].copy_from_slice(b"RIFX\0\0\0\0WAVE");
+        assert!(read(&other).is_none());
+    }
+
+    #[test]
     fn linear_samples_are_read_and_of_two_channels_the_first() {
         let mono = read(&file(&format(1, 1, 8_000, 16), &[1, 0, 0xFF, 0xFF])).expect("a file");
         assert_eq!(

@@ -82,9 +82,9 @@ fn the_sequence_numbers_of_a_stream_count_its_messages() {
 #[test]
 fn garbage_takes_turns() {
     let interval = Duration::from_millis(100);
-    let plan = Plan { garbage_every: Some(3), frame_interval: interval, speaks: Duration::ZERO, ..Plan::default() };
+    let plan = Plan { garbage_every: Some(2), frame_interval: interval, speaks: Duration::ZERO, ..Plan::default() };
     let mut desk = connected(plan);
-    desk.wait(Duration::from_millis(150) + interval * 15 + interval / 2);
+    desk.wait(Duration::from_millis(150) + interval * 10 + interval / 2);
     let sid = desk.far.ledger().streams[0].stream.to_string();
     let kind = |text: &String| match serde_json::from_str::<serde_json::Value>(text) {
         Err(_) => "no JSON",
@@ -99,7 +99,7 @@ fn garbage_takes_turns() {
     let kinds: Vec<_> = desk.sent[2..].iter().map(kind).filter(|kind| *kind != "frame").collect();
     assert_eq!(kinds, ["no JSON", "unknown event", "frame of another stream", "start", "no JSON"]);
     let frames = desk.sent[2..].iter().map(kind).filter(|kind| *kind == "frame").count();
-    assert_eq!(frames, 15);
+    assert_eq!(frames, 10);
 }
 
 #[test]

@@ -69,3 +69,17 @@ fn a_recording_that_either_knows_of_counts() {
         assert!(call.recording.seen, "here: {here}");
     }
 }
+
+#[test]
+fn each_process_that_is_gone_is_told_of_once_and_at_once() {
+    let at = Instant::from_millis;
+    let mut renewals = Renewals::new(at(5_000));
+    for (node, now, gone, next) in [
+        ("a", at(1_000), &["a"][..], at(1_000)),
+        ("b", at(2_000), &["a", "b"], at(2_000)),
+        ("a", at(3_000), &["a", "b"], at(2_000)),
+    ] {
+        renewals.is_gone(node, now);
+        assert_eq!((renewals.gone.iter().map(String::as_str).collect::<Vec<_>>(), renewals.at), (gone.to_vec(), next));
+    }
+}
