@@ -198,6 +198,41 @@ fn wrong_methods_and_unknown_paths_are_told_so() {
 }
 
 #[test]
+fn half_a_handshake_is_none() {
+    let mut world = World::new();
+    let both = [("connection", "Upgrade"), ("upgrade", "websocket")];
+    for (method, lines, status) in [
+        (Method::Get, &both[..], 101),
+        (Method::Get, &both[..1], 426),
+        (Method::Get, &both[1..], 426),
+        (Method::Post, &both, 426),
+    ] {
+        let mut request = with_method(method, path::MEDIA);
+        for (name, value) in lines {
+            request.headers.push(*name, *value);
+        }
+        assert_eq!(world.ask(request).status, status, "{method:?} {lines:?}");
+    }
+}
+
+#[test]
+fn a_request_is_logged_loudly_where_twilio_asks_and_softly_where_anyone_does() {
+    let media = format!("{}/", path::MEDIA);
+    for (path, level) in [
+        (path::INCOMING_CALL, Level::Info),
+        (path::MEDIA, Level::Info),
+        (&media, Level::Info),
+        (path::HEALTHZ, Level::Debug),
+        ("/", Level::Debug),
+    ] {
+        let mut world = World::new();
+        world.ask(get(path));
+        let levels: Vec<_> = world.logged(Event::Req).iter().map(|line| line.level).collect();
+        assert_eq!(levels, [level], "{path}");
+    }
+}
+
+#[test]
 fn a_process_that_stops_refuses_new_sockets() {
     let mut world = World::new();
     world.drain();

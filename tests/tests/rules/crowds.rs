@@ -118,6 +118,16 @@ fn more_fallbacks_than_requests_may_be_under_way_wait_for_the_next_free_one() {
 }
 
 #[test]
+fn a_process_that_wakes_late_works_off_what_was_due_before() {
+    let mut switchboard = alone();
+    ask(&mut switchboard, at(1_000), announced(Caller::new(1)));
+    let mut out = Vec::new();
+    switchboard.handle_timeout(at(60_000), &mut out);
+    let said = |wanted: Event| out.iter().any(|output| matches!(output, Output::Log(line) if line.event == wanted));
+    assert!(said(Event::WatchdogBlind), "the stream that did not start by eight seconds: {out:?}");
+}
+
+#[test]
 fn a_memory_full_of_live_calls_answers_with_the_recording_and_one_that_ended_makes_room() {
     let mut switchboard = alone();
     for number in 1..=limits::CALLS_MAX {
@@ -225,6 +235,18 @@ fn more_rows_than_may_be_at_the_database_wait_for_their_turn_and_nobody_waits_fo
     world.run_for(SECOND * 5);
     assert_eq!(world.answers.iter().flatten().count() as u128, calls);
     assert!((1..=calls).all(|number| world.database.status(Caller::new(number).call).is_some()));
+}
+
+#[test]
+fn rows_under_way_leave_room_for_the_queue_of_facts_and_an_opening() {
+    let mut alone = Alone::new(settings(&[]));
+    alone.database_is_lost = true;
+    let calls = limits::STORE_COMMANDS_MAX;
+    for number in 1..=calls {
+        alone.ask(announced(Caller::new(number as u128)));
+    }
+    let kept = limits::FACT_COMMANDS_MAX + 1;
+    assert_eq!(calls - alone.answered(), limits::STORE_COMMANDS_MAX - kept);
 }
 
 #[test]

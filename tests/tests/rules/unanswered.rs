@@ -6,6 +6,7 @@ use callwarden_core::fetch::{FetchError, FetchResponse};
 use callwarden_core::http::{Headers, Method};
 use callwarden_core::stream::{Counts, StreamCommand, StreamReport, Trouble};
 use callwarden_core::switchboard::Input;
+use callwarden_core::time::Instant;
 use callwarden_core::{limits, path};
 use callwarden_tests::world::alone::Alone;
 use callwarden_tests::world::script::{Caller, signed, text, token_in};
@@ -39,6 +40,18 @@ fn asked(alone: &Alone) -> Vec<Method> {
 
 fn webhook(alone: &mut Alone, path: &str, caller: Caller, more: &[(&str, &str)]) {
     alone.ask(signed(path, &caller.form(more)));
+}
+
+#[test]
+fn a_process_that_nobody_asks_for_anything_wants_to_give_its_word_in_time() {
+    let mut alone = alone();
+    let mut now = Instant::from_millis(1_000);
+    for _ in 0..30 {
+        alone.run_for(limits::NODE_RENEWAL);
+        now = now + limits::NODE_RENEWAL;
+        let next = alone.switchboard.next_timeout().expect("a deadline");
+        assert!(next <= now + limits::NODE_RENEWAL, "{next:?} is later than a renewal after {now:?}");
+    }
 }
 
 #[test]
