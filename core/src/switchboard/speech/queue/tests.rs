@@ -63,3 +63,44 @@ fn only_a_gate_that_needs_a_person_says_why_and_for_how_long() {
     assert_eq!(queue.blocked(BEFORE), Some(("down".to_owned(), Duration::from_secs(1))));
     assert_eq!(queue.blocked(UNTIL), None, "it is tried again");
 }
+
+#[test]
+fn an_answer_opens_the_gate_unless_its_request_left_before_that_was_shut() {
+    let mut queue = Queue::new();
+    let before = queue.shut_count();
+    assert!(!queue.answered(before, BEFORE), "it is open");
+    queue.failed(before, "down", false, UNTIL);
+    assert!(!queue.answered(before, BEFORE), "the service was well before it failed");
+    assert_eq!(queue.tries(), 1);
+    assert!(queue.answered(queue.shut_count(), BEFORE));
+    assert_eq!(queue.tries(), 0);
+}
+
+#[test]
+fn a_stopping_process_waits_for_what_is_over_by_itself() {
+    use Step::{Keeping, Leaving, Reading, Sent, Storing, Told, Waiting};
+    for (step, open, behind_a_gate) in [
+        (Waiting(BEFORE), true, false),
+        (Told, false, false),
+        (Keeping, true, true),
+        (Reading, true, true),
+        (Sent, true, true),
+        (Storing, true, true),
+        (Leaving, true, true),
+    ] {
+        for (mut queue, busy) in [(Queue::new(), open), (shut(false), behind_a_gate)] {
+            assert!(!queue.is_busy());
+            queue.add(piece(step)).expect("room");
+            assert_eq!(queue.is_busy(), busy, "{step:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_that_waits_for_the_database_is_given_out_once_anew() {
+    let mut queue = Queue::new();
+    let key = queue.add(piece(Step::Told)).expect("room");
+    assert!(queue.has_told_anew());
+    assert_eq!([queue.take_told_anew(), queue.take_told_anew()], [Some(key), None]);
+    assert_eq!((queue.has_told_anew(), queue.next_told()), (false, Some(key)));
+}
