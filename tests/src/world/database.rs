@@ -186,6 +186,7 @@ impl SimulatedDatabase {
                 self.claims.remove(&call);
             }
             StoreCommand::TakeRecordings { node, limit } => {
+                assert!(limit > 0, "there is room for a recording");
                 return StoreAnswer::Recordings(self.rows.take_recordings(now, &node, limit));
             }
             StoreCommand::TakeOverdue => return StoreAnswer::Overdue(self.rows.take_overdue(now)),

@@ -4,7 +4,7 @@
 use callwarden_core::http::Request;
 use callwarden_core::id::{RequestId, StoreId};
 use callwarden_core::log::{Event, LogLine};
-use callwarden_core::store::{StoreAnswer, StoreCommand, StoreError};
+use callwarden_core::store::{KnownCall, StoreAnswer, StoreCommand, StoreError};
 use callwarden_core::switchboard::{Input, Output, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
 use callwarden_core::{limits, path};
@@ -23,9 +23,13 @@ struct Asked {
 
 impl Asked {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(more: &[(&str, &str)]) -> Self {
         let mut out = Vec::new();
         let now = Instant::from_millis(1_000);
-        let switchboard = Switchboard::new(at(now), settings(&[]), &mut out);
+        let switchboard = Switchboard::new(at(now), settings(more), &mut out);
         let mut asked = Self { switchboard, now, commands: Vec::new(), log: Vec::new() };
         asked.heard(out);
         asked
@@ -174,6 +178,83 @@ fn while_the_database_is_away_one_batch_is_under_way_however_often_it_is_time_to
     asked.answer(away());
     asked.pass(limits::STORE_RETRY_MAX);
     assert_eq!(asked.words(), [format!("{} facts", asked.unwritten())]);
+}
+
+#[test]
+fn so_many_batches_of_facts_are_under_way_at_once_and_no_more() {
+    let mut asked = Asked::open();
+    for caller in 0..limits::FACT_COMMANDS_MAX as u128 + 3 {
+        asked.webhook(path::CALL_STATUS, caller, "in-progress");
+    }
+    let batches = asked.words().into_iter().filter(|word| word.ends_with(" facts")).count();
+    assert_eq!(batches, limits::FACT_COMMANDS_MAX);
+}
+
+#[test]
+fn an_outage_is_over_once_nothing_waits_any_more() {
+    let mut asked = Asked::open();
+    asked.goes_away();
+    let batches = limits::FACT_COMMANDS_MAX + 3;
+    for caller in 0.. {
+        if asked.unwritten() > batches * limits::FACTS_PER_COMMAND_MAX {
+            break;
+        }
+        asked.webhook(path::CALL_STATUS, caller, "in-progress");
+    }
+    asked.pass(limits::STORE_RETRY_MAX);
+    let replayed = |asked: &Asked| asked.log.iter().filter(|line| line.event == Event::DbReplayed).count();
+    asked.answer(Ok(StoreAnswer::Done));
+    assert_eq!((asked.words().len() >= limits::FACT_COMMANDS_MAX, replayed(&asked)), (true, 0), "{:?}", asked.words());
+    asked.answer_all();
+    assert_eq!((asked.unwritten(), replayed(&asked)), (0, 1));
+}
+
+#[test]
+fn recordings_are_asked_for_anew_after_facts_of_one_and_not_after_others() {
+    let mut asked = Asked::with(&[("OPENAI_API_KEY", "sk-test")]);
+    asked.answer_all();
+    let recording = [("RecordingSid", "RE00000000000000000000000000000001"), ("RecordingStatus", "completed")];
+    for (path, more, expected) in [
+        (path::CALL_STATUS, &[("CallStatus", "in-progress")][..], &[][..]),
+        (path::RECORDING_STATUS, &recording, &["TakeRecordings"]),
+    ] {
+        let request = signed(path, &Caller::new(1).form(more));
+        let id = asked.admit(&request);
+        asked.input(Input::Request { id, request });
+        while asked.words().first().is_some_and(|word| word.ends_with(" facts")) {
+            asked.answer(Ok(StoreAnswer::Done));
+        }
+        assert_eq!(asked.words(), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_process_that_was_given_as_many_calls_as_it_asks_for_asks_for_more_at_once() {
+    for (calls, asks) in [(limits::CALLS_TAKEN_MAX - 1, false), (limits::CALLS_TAKEN_MAX, true)] {
+        let mut asked = Asked::open();
+        asked.pass(limits::NODE_RENEWAL);
+        let place = asked.words().iter().position(|word| word == "Renew").expect("its word");
+        let (id, _) = asked.commands.remove(place);
+        let calls = (1..=calls).map(|number| known(Caller::new(number.into()))).collect();
+        asked.input(Input::Stored { id, result: Ok(StoreAnswer::TakenOver(calls)) });
+        assert_eq!(asked.words().iter().any(|word| word == "Renew"), asks, "{:?}", asked.words());
+    }
+}
+
+/// A call of a process that is gone.
+fn known(caller: Caller) -> KnownCall {
+    KnownCall {
+        call: caller.call,
+        account: Some(caller.account),
+        host: None,
+        source: None,
+        streams: 0,
+        stream: None,
+        heard: false,
+        finished: false,
+        age: Duration::ZERO,
+        recorded: false,
+    }
 }
 
 #[test]

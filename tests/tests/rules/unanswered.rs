@@ -4,6 +4,7 @@
 use callwarden_core::far_end::rest_refusal;
 use callwarden_core::fetch::{FetchError, FetchResponse};
 use callwarden_core::http::{Headers, Method};
+use callwarden_core::log::Event;
 use callwarden_core::stream::{Counts, StreamCommand, StreamReport, Trouble};
 use callwarden_core::switchboard::Input;
 use callwarden_core::time::Instant;
@@ -51,6 +52,21 @@ fn a_process_that_nobody_asks_for_anything_wants_to_give_its_word_in_time() {
         now = now + limits::NODE_RENEWAL;
         let next = alone.switchboard.next_timeout().expect("a deadline");
         assert!(next <= now + limits::NODE_RENEWAL, "{next:?} is later than a renewal after {now:?}");
+    }
+}
+
+#[test]
+fn a_stream_error_whose_time_is_that_of_the_watch_leaves_the_watch_as_it_is() {
+    for (after, reason) in [(0, "no_start"), (1, "no_start"), (-1, "stream_error")] {
+        let (mut alone, caller) = (alone(), Caller::new(1));
+        alone.announce(caller);
+        let millis = (SECOND * 8 - limits::STREAM_ERROR_WAIT).as_millis();
+        alone.run_for(Duration::from_millis(u64::try_from(millis).expect("few").saturating_add_signed(after)));
+        webhook(&mut alone, path::STREAM_STATUS, caller, &[("StreamEvent", "stream-error"), ("StreamError", "31920")]);
+        alone.run_for(SECOND * 2);
+        let redirects = alone.log.iter().filter(|line| line.event == Event::WatchdogRedirect);
+        let reasons: Vec<_> = redirects.filter_map(|line| line.reason.as_deref()).collect();
+        assert_eq!(reasons, [reason], "{after} ms");
     }
 }
 
