@@ -4,7 +4,7 @@
 use callwarden_core::http::Request;
 use callwarden_core::id::{RequestId, StoreId};
 use callwarden_core::log::{Event, LogLine};
-use callwarden_core::store::{KnownCall, StoreAnswer, StoreCommand, StoreError};
+use callwarden_core::store::{KnownCall, OverdueCall, StoreAnswer, StoreCommand, StoreError};
 use callwarden_core::switchboard::{Input, Output, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
 use callwarden_core::{limits, path};
@@ -238,6 +238,25 @@ fn a_process_that_was_given_as_many_calls_as_it_asks_for_asks_for_more_at_once()
         let calls = (1..=calls).map(|number| known(Caller::new(number.into()))).collect();
         asked.input(Input::Stored { id, result: Ok(StoreAnswer::TakenOver(calls)) });
         assert_eq!(asked.words().iter().any(|word| word == "Renew"), asks, "{:?}", asked.words());
+    }
+}
+
+#[test]
+fn an_overdue_call_that_there_is_no_room_to_ask_about_stays_as_it_is() {
+    for ended in [false, true] {
+        let mut asked = Asked::open();
+        asked.pass(limits::OVERDUE_ROUND);
+        let place = asked.words().iter().position(|word| word == "TakeOverdue").expect("its round");
+        let (id, _) = asked.commands.remove(place);
+        let overdue = |number| OverdueCall {
+            call: Caller::new(number).call,
+            account: None,
+            ended,
+            look_ups: limits::LOOK_UPS_MIN,
+        };
+        let calls = (0..=limits::FETCHES_MAX as u128).map(overdue).collect();
+        asked.input(Input::Stored { id, result: Ok(StoreAnswer::Overdue(calls)) });
+        assert_eq!((asked.switchboard.gauges().fetches, asked.unwritten()), (limits::FETCHES_MAX, 0), "ended: {ended}");
     }
 }
 

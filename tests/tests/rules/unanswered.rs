@@ -71,6 +71,16 @@ fn a_stream_error_whose_time_is_that_of_the_watch_leaves_the_watch_as_it_is() {
 }
 
 #[test]
+fn a_claim_that_is_never_answered_is_not_waited_for() {
+    let mut alone = alone();
+    alone.announce(Caller::new(1));
+    alone.database_is_lost = true;
+    alone.run_for(SECOND * 8 + limits::CLAIM_TIME);
+    assert_eq!(asked(&alone), [Method::Post], "it acts on what it knows");
+    assert_eq!(alone.log.iter().filter(|line| line.event == Event::WatchdogBlind).count(), 1);
+}
+
+#[test]
 fn a_question_of_a_failed_fallback_that_is_never_answered_is_asked_again() {
     let mut alone = alone();
     alone.announce(Caller::new(1));
