@@ -405,3 +405,18 @@ fn a_refused_token_is_named_in_how_far() {
     let how_far = world.database.how_far(caller.call).expect("it is written down");
     assert_eq!(how_far, "no start seen; token refused (malformed_token)");
 }
+
+#[test]
+fn only_a_caller_who_was_neither_heard_nor_recorded_has_left() {
+    let heard = Plan { hangs_up: HangUp::Streaming(seconds(2.0)), ..Plan::default() };
+    let recorded = Plan { hangs_up: HangUp::Recording(seconds(2.0)), ..Plan::default() };
+    let early = Plan { hangs_up: HangUp::Answered(seconds(2.0)), ..Plan::with_fault(StreamFault::NeverStarts) };
+    for (stream, plan, left) in [("true", heard, false), ("false", recorded, false), ("true", early, true)] {
+        let mut world = World::with(settings(&[("ENABLE_CALLS_STREAM", stream)]));
+        let call = world.call(plan);
+        world.run_to_the_end_of(call);
+        world.run_for(seconds(5.0));
+        let how_far = world.database.how_far(world.sid(call));
+        assert_eq!(how_far.as_deref() == Some("caller_left"), left, "{how_far:?}");
+    }
+}

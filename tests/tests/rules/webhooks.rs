@@ -178,6 +178,9 @@ fn a_sub_accounts_call_is_taken_and_said() {
     let reasons: Vec<_> = world.lines_of(caller, Event::IncomingCall).iter().map(|line| line.reason.clone()).collect();
     assert_eq!(reasons, [Some("sub_account".to_owned()), None]);
     assert_eq!(world.database.call_facts[0].1.account, Some(caller.account));
+    world.webhook(path::CALL_STATUS, caller, &[("CallStatus", "in-progress")]);
+    let said = world.lines_of(caller, Event::IncomingCall).into_iter();
+    assert_eq!(said.filter(|line| line.reason.as_deref() == Some("sub_account")).count(), 1, "once a call");
 }
 
 #[test]
