@@ -4,7 +4,9 @@
 use callwarden_core::http::Request;
 use callwarden_core::id::{RequestId, StoreId};
 use callwarden_core::log::{Event, LogLine};
-use callwarden_core::store::{KnownCall, OverdueCall, StoreAnswer, StoreCommand, StoreError};
+use callwarden_core::store::{
+    KnownCall, Origin, OverdueCall, SegmentKey, StoreAnswer, StoreCommand, StoreError, WaitingSegment,
+};
 use callwarden_core::switchboard::{Input, Output, Switchboard};
 use callwarden_core::time::{Instant, Now, UnixMillis};
 use callwarden_core::{limits, path};
@@ -258,6 +260,26 @@ fn an_overdue_call_that_there_is_no_room_to_ask_about_stays_as_it_is() {
         asked.input(Input::Stored { id, result: Ok(StoreAnswer::Overdue(calls)) });
         assert_eq!((asked.switchboard.gauges().fetches, asked.unwritten()), (limits::FETCHES_MAX, 0), "ended: {ended}");
     }
+}
+
+#[test]
+fn a_segment_whose_process_never_came_back_has_failed() {
+    let mut asked = Asked::with(&[("OPENAI_API_KEY", "sk-test")]);
+    while asked.words()[0] != "FindStale" {
+        asked.answer(Ok(StoreAnswer::Done));
+    }
+    let origin = Origin::Stream(Caller::new(1).stream(1));
+    let segment = WaitingSegment {
+        key: SegmentKey { call: Caller::new(1).call, origin, sequence: 1 },
+        node: "node-9".to_owned(),
+        started_at: UnixMillis(1_794_000_000_000),
+        from: Duration::ZERO,
+        to: Duration::from_secs(1),
+    };
+    asked.answer(Ok(StoreAnswer::Segments(vec![segment])));
+    let lost = asked.log.iter().find(|line| line.reason.as_deref() == Some("lost")).expect("it is said");
+    assert_eq!(lost.cause.as_deref(), Some("audio on node node-9, which did not come back"));
+    assert!(asked.words().contains(&"1 facts".to_owned()), "{:?}", asked.words());
 }
 
 /// A call of a process that is gone.

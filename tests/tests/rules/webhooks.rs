@@ -374,3 +374,14 @@ fn a_call_nobody_can_reach_by_rest_keeps_its_watch_in_development_mode() {
     assert_eq!(failed.iter().map(|line| line.cause.as_deref()).collect::<Vec<_>>(), [Some("no_credentials")]);
     world.settle();
 }
+
+#[test]
+fn a_stream_that_twilio_says_has_started_stands_in_the_calls_timeline() {
+    let mut world = World::new();
+    let caller = Caller::new(1);
+    world.webhook(path::STREAM_STATUS, caller, &[("StreamEvent", "stream-started")]);
+    world.webhook(path::STREAM_STATUS, caller, &[("StreamEvent", "stream-restarted")]);
+    world.run_for(SECOND);
+    let events: Vec<&str> = world.database.events.iter().map(|event| event.event.as_ref()).collect();
+    assert_eq!(events, ["stream-started"]);
+}
