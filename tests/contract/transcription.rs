@@ -19,6 +19,7 @@ use callwarden_core::far_end::openai::Ear;
 use callwarden_core::far_end::{HangUp, Plan, sample};
 use callwarden_core::secret::Secret;
 use callwarden_core::sid::CallSid;
+use callwarden_core::store::spooled;
 use callwarden_tests::database::{Row, TestDatabase};
 use callwarden_tests::deployment::{Caller, Deployment, page, shows};
 use callwarden_tests::http::soon;
@@ -116,7 +117,8 @@ impl Site {
     /// The files of speech in the `DATA_DIR` of this name.
     fn paths(&self, name: &str) -> Vec<PathBuf> {
         let nodes = entries(&self.deployment.data_dir(name).join("utterances")).into_iter();
-        nodes.filter(|node| node.is_dir()).flat_map(|node| entries(&node)).collect()
+        let files = nodes.filter(|node| node.is_dir()).flat_map(|node| entries(&node));
+        files.filter(|path| !path.to_str().is_some_and(spooled::is_one)).collect()
     }
 
     /// Their names.
