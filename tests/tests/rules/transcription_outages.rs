@@ -117,6 +117,24 @@ fn an_outage_that_outlives_the_process_costs_no_word() {
     }
 }
 
+#[test]
+fn what_a_process_left_counts_as_waiting_before_the_database_has_said_what_of_it_is_done() {
+    let mut world = World::transcribing();
+    go_away(&mut world, Away::Unreachable);
+    let call = world.call(caller(speech::paced(SECOND)));
+    world.run_to_the_end_of(call);
+    world.run_for(SECOND);
+    world.database.fault = DatabaseFault::Refuses;
+    world.kill_and_restart();
+    world.run_for(SECOND);
+    assert_eq!(world.nodes[0].disk.of_speech().len(), 5);
+    assert_eq!(world.nodes[0].switchboard.gauges().speech_waiting, 5);
+    world.database.fault = DatabaseFault::None;
+    come_back(&mut world);
+    world.run_for(BACK);
+    assert_done(&world, call);
+}
+
 /// A caller who goes on speaking, sentence by sentence, and has nothing to say to a recording.
 fn talker() -> Plan {
     Plan { voice: speech::paced(SECOND * 3 / 2), speaks: SECOND * 100, message: Duration::ZERO, ..Plan::default() }
