@@ -423,10 +423,10 @@ impl Database {
     /// Facts that were not taken go back to the front, so that rows are written before what follows them.
     fn wait_again(&mut self, facts: Vec<Waiting>, out: &mut Vec<Output>) {
         for waiting in facts.into_iter().rev() {
-            if self.has_room_for(&waiting.fact, out) {
-                self.waiting.push_front(waiting);
-            } else {
-                self.spool.taken(waiting.file);
+            match waiting.file.filter(|_| self.is_full() && self.spool.is_safe(waiting.file)) {
+                Some(file) => self.spool.set_aside(file),
+                None if self.has_room_for(&waiting.fact, out) => self.waiting.push_front(waiting),
+                None => self.spool.taken(waiting.file),
             }
         }
         self.announce(out);

@@ -241,7 +241,8 @@ impl Spool {
     /// A file could not be read; it is tried again. Returns whether that is news.
     pub(super) fn not_read(&mut self, name: String, now: Instant) -> bool {
         self.reading = false;
-        self.unread.push_front(name);
+        // Behind the others, which may be readable.
+        self.unread.push_back(name);
         self.failed(now)
     }
 }

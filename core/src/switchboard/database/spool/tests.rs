@@ -1,6 +1,6 @@
 use super::*;
 use crate::sid::CallSid;
-use crate::store::{CallFact, Fact};
+use crate::store::{CallFact, Fact, StoreAnswer, StoreError};
 use crate::time::UnixMillis;
 
 const NOW: Instant = Instant::from_millis(5_000);
@@ -80,7 +80,7 @@ fn a_disk_that_failed_is_tried_again_after_a_second_and_is_news_once() {
 }
 
 #[test]
-fn files_of_others_are_read_one_by_one_and_again_when_they_could_not_be() {
+fn files_of_others_are_read_one_by_one_and_one_that_cannot_be_does_not_hold_up_the_others() {
     let mut spool = Spool::default();
     assert!(!spool.has_unread());
     spool.found("a.1.facts".to_owned());
@@ -91,11 +91,12 @@ fn files_of_others_are_read_one_by_one_and_again_when_they_could_not_be() {
     assert!(spool.not_read(first, NOW));
     let again = NOW + limits::SPOOL_RETRY;
     assert_eq!((spool.begin_to_read(NOW), spool.next_timeout(false)), (None, Some(again)));
-    let first = spool.begin_to_read(again).expect("again");
-    let (read, unreadable) = spool.read(first, &spooled::write([]), again);
-    assert_eq!((read.len(), unreadable, spool.next_useless().as_deref()), (0, 0, Some("a.1.facts")));
     let second = spool.begin_to_read(again).expect("the other one");
-    let (mut read, _) = spool.read(second, &spooled::write([&facts(1)[0].fact]), again);
+    let (read, unreadable) = spool.read(second, &spooled::write([]), again);
+    assert_eq!((read.len(), unreadable, spool.next_useless().as_deref()), (0, 0, Some("b.1.facts")));
+    let first = spool.begin_to_read(again).expect("the first one again");
+    assert_eq!(first, "a.1.facts");
+    let (mut read, _) = spool.read(first, &spooled::write([&facts(1)[0].fact]), again);
     assert!(spool.has_unread(), "what was in it is not in the database yet");
     spool.taken(read.remove(0).file);
     assert!(!spool.has_unread());
@@ -123,4 +124,30 @@ fn the_oldest_file_says_how_long_the_spool_has_waited() {
     let mut spool = Spool::default();
     spool.read("damaged.1.facts".to_owned(), "שלום".as_bytes(), NOW);
     assert_eq!((spool.age(later), spool.files(), spool.next_useless()), (None, 1, None));
+}
+
+/// The command that left last.
+fn last_command(out: &[Output]) -> crate::id::StoreId {
+    let sent = out.iter().rev().find_map(|output| if let Output::Store { id, .. } = output { Some(*id) } else { None });
+    sent.expect("a command")
+}
+
+#[test]
+fn facts_that_come_back_to_a_full_memory_and_are_in_a_file_stay_there() {
+    let (mut out, gone) = (Vec::new(), || Err(StoreError::Unavailable("gone".to_owned())));
+    let mut database = Database::open(NOW, &mut out);
+    database.stored(NOW, last_command(&out), Ok(StoreAnswer::Done), &mut out);
+    database.was_too_slow(NOW, &mut out);
+    facts(2).into_iter().for_each(|waiting| database.add(waiting.fact, &mut out));
+    let (file, name, _) = database.next_to_spool("node", NOW).expect("they are written");
+    database.spooled(file, None, NOW, &mut out);
+    let again = NOW + limits::STORE_RETRY_MIN;
+    database.flush(again, &mut out);
+    // The disk does not come round to what arrives meanwhile.
+    for waiting in facts(limits::FACTS_WAITING_MAX as u128) {
+        database.add(waiting.fact, &mut out);
+    }
+    database.stored(again, last_command(&out), gone(), &mut out);
+    assert_eq!((database.dropped(), database.next_useless()), (0, None));
+    assert_eq!(database.spool.begin_to_read(again), Some(name), "they are read again when there is room");
 }
