@@ -37,12 +37,13 @@ impl Disk {
     pub fn new(data_dir: &Path, node: &str) -> io::Result<Self> {
         let root = data_dir.join("utterances");
         fs::create_dir_all(root.join(node))?;
-        sync(&root)?;
         // Locked before it has its name: nobody ever sees it unlocked.
         let unfinished = root.join(format!("{node}.{UNFINISHED}"));
         let lock = File::create(&unfinished)?;
         lock.lock()?;
         fs::rename(&unfinished, root.join(format!("{node}.{LOCK}")))?;
+        // Without either name nobody would find what is synced in the directory.
+        sync(&root)?;
         let held = Mutex::new(BTreeMap::new());
         Ok(Self(Arc::new(Directory { root, node: node.to_owned(), _lock: lock, held })))
     }
@@ -65,16 +66,7 @@ impl Directory {
                 return fs::read(self.path(&name)).map(|bytes| DiskAnswer::Bytes(bytes.into()));
             }
             DiskCommand::Write { name, bytes, instead_of, synced } => {
-                let unfinished = self.path(&format!("{name}.{UNFINISHED}"));
-                let mut file = File::create(&unfinished)?;
-                file.write_all(&bytes)?;
-                if synced {
-                    file.sync_all()?;
-                }
-                fs::rename(&unfinished, self.path(&name))?;
-                if synced {
-                    sync(&self.root.join(&self.node))?;
-                }
+                self.write(&name, &bytes, synced)?;
                 if let Some(old) = instead_of {
                     remove(&self.path(&old))?;
                 }
@@ -83,6 +75,17 @@ impl Directory {
             DiskCommand::Bury { node } => self.bury(&node)?,
         }
         Ok(DiskAnswer::Done)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8], synced: bool) -> io::Result<()> {
+        let unfinished = self.path(&format!("{name}.{UNFINISHED}"));
+        let written = write(&unfinished, bytes, synced).and_then(|()| fs::rename(&unfinished, self.path(name)));
+        if written.is_err() {
+            // The next try has another name: on a full disk what is left of each would take what room there is.
+            fs::remove_file(&unfinished).ok();
+        }
+        written?;
+        if synced { sync(&self.root.join(&self.node)) } else { Ok(()) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -138,6 +141,12 @@ impl Directory {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
         Ok(())
     }
+}
+
+fn write(path: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    if synced { file.sync_all() } else { Ok(()) }
 }
 
 /// What a directory has names for would survive a loss of power.

@@ -57,6 +57,20 @@ fn a_file_is_written_read_replaced_and_removed() {
 }
 
 #[test]
+fn what_cannot_be_written_leaves_nothing_behind() {
+    let data = DataDir::new("unwritten");
+    let disk = data.disk("one");
+    let directory = data.0.join("utterances/one");
+    fs::create_dir(directory.join("a.facts")).expect("something in its place");
+    for synced in [false, true] {
+        let name = "a.facts".to_owned();
+        let write = DiskCommand::Write { name, bytes: Bytes::from_static(b"facts"), instead_of: None, synced };
+        assert!(block_on(disk.run(write)).is_err());
+        assert_eq!(fs::read_dir(&directory).expect("a directory").count(), 1);
+    }
+}
+
+#[test]
 fn what_a_process_left_is_adopted_once_and_what_a_living_one_has_is_not() {
     let data = DataDir::new("adopted");
     let (gone, alive, next) = (data.disk("gone"), data.disk("alive"), data.disk("next"));
