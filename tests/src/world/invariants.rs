@@ -169,7 +169,7 @@ impl World {
         );
         let node = &self.nodes[process.place];
         let flows = seen.frames.is_some_and(|(of, id, at, count)| {
-            let open = node.sockets.get(&id).is_some_and(|socket| !socket.frozen);
+            let open = node.sockets.get(&id).is_some_and(|socket| !socket.frozen && !socket.refused);
             of == process && open && count >= FLOWING && now.since(at) < FLOWING_TIME
         });
         assert!(!flows || node.is_draining(), "W6: call {call} is updated while its frames flow");

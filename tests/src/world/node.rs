@@ -30,6 +30,8 @@ pub(super) struct Socket {
     pub(super) frozen: bool,
     /// Its peer reads nothing any more.
     pub(super) unread: bool,
+    /// It may not speak for its call (S8): what frames it carries says nothing.
+    pub(super) refused: bool,
     /// The earliest deadline of its machine on the agenda.
     pub(super) armed: Option<Instant>,
 }

@@ -237,12 +237,15 @@ impl World {
             }
             other @ (Asker::Call(..) | Asker::Media(..)) => panic!("{other:?} asked for no socket"),
         };
-        let socket = Socket { machine, peer, frozen: false, unread: false, armed: None };
+        let socket = Socket { machine, peer, frozen: false, unread: false, refused: false, armed: None };
         self.nodes[place].sockets.insert(stream, socket);
         self.arm(Wake::Stream(process, stream));
     }
 
     fn command(&mut self, process: Process, id: StreamId, command: StreamCommand) {
+        if let (StreamCommand::Refuse, Some(socket)) = (command, self.socket_mut(process, id)) {
+            socket.refused = true;
+        }
         self.with_socket(process, id, |machine, now, out| machine.command(now, command, out));
     }
 
